@@ -1,0 +1,1 @@
+"""The collector: receives touchpoint events, keeps them, and shows the journeys they make."""

@@ -1,0 +1,1 @@
+"""Pure rules of the domain: no files, no network, no clock."""

@@ -1,0 +1,1 @@
+"""Storage engines; the contracts they fulfil stand in `engine`."""

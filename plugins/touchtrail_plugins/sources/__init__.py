@@ -1,0 +1,1 @@
+"""Ways in: vendors' protocols and files."""

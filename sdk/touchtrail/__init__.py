@@ -1,0 +1,3 @@
+"""touchtrail: emit standardised touchpoint events from a shop."""
+
+__version__ = "0.1.0"
