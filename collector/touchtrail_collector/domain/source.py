@@ -85,13 +85,13 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
         path: Starlette's notation, `/v1/track` or `/v1/projects/{key}/settings`; both it and the same with a
             slash at the end are answered.
         read: request to events; raises `SourceRefusal` for a body that cannot be read.
-        answer: what the client gets once the events are committed.
+        answer: what the client gets once the events are committed; told what became of them and of which request.
         unauthorized: what the client gets when the write key is missing, unknown or revoked.
     """
 
     path: str
     read: Callable[[SourceRequest], SourceEvents]
-    answer: Callable[[SourceAck], SourceResponse]
+    answer: Callable[[SourceAck, SourceRequest], SourceResponse]
     unauthorized: SourceResponse
     methods: tuple[str, ...] = ("POST",)
 

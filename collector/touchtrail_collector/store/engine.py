@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from typing import NamedTuple, Protocol
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from .questions import Question, RowT, TouchColumns
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 class EventRow(NamedTuple):
@@ -60,6 +67,35 @@ class EventLog(Protocol):
         """Commit a batch as a whole; the future is done only after the commit is on disk."""
         ...
 
+    def append_then(
+        self,
+        events: Sequence[EventRow],
+        rejects: Sequence[RejectRow],
+        done: Callable[[Receipt | None, BaseException | None], None],
+    ) -> None:
+        """The same without a future: ``done`` is called in the writer's thread with the receipt or the error."""
+        ...
+
     def scan(self, after_seq: int, limit: int) -> list[StoredEvent]:
         """Return events in log order, the first one after ``after_seq``."""
+        ...
+
+
+class Query(Protocol):
+    """Reads what was derived. Not for use by two threads at once."""
+
+    def snapshot(self) -> AbstractContextManager[None]:
+        """Make every answer inside the block come from one state of the data; blocks may be nested."""
+        ...
+
+    def ask(self, question: Question[RowT]) -> list[RowT]:
+        """Return the rows that answer the question, in the order it states."""
+        ...
+
+    def columns(self, question: Question[Any]) -> tuple[NDArray[np.int64], ...]:
+        """Return the same as int64 columns; for questions whose rows are integers only."""
+        ...
+
+    def touches(self, *, start_ms: int, end_ms: int, creditable_only: bool = True) -> TouchColumns:
+        """Return the touchpoints of all people of all shops in the span, as sorted columns."""
         ...

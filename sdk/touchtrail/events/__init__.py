@@ -26,7 +26,7 @@ from .awareness import (
     SocialEngaged,
     StoreVisited,
 )
-from .base import STAGES, Amount, Contact, Event, EventSpec, Line, Moment, Polarity, Stage
+from .base import STAGES, Amount, Contact, Count, Currency, Event, EventSpec, Line, Moment, Polarity, Stage
 from .consideration import (
     BackInStockRequested,
     CartShared,
@@ -234,6 +234,8 @@ VOCABULARY: dict[str, type[Event]] = {
 """Every standard event by its canonical name."""
 
 __all__ = [
+    "STAGES",
+    "VOCABULARY",
     "AdClick",
     "AdImpression",
     "AdSpendReported",
@@ -262,10 +264,12 @@ __all__ = [
     "ConsentWithdrawn",
     "Contact",
     "ContentViewed",
+    "Count",
     "CouponApplied",
     "CouponDenied",
     "CouponEntered",
     "CouponRemoved",
+    "Currency",
     "CustomerIdentified",
     "CustomerSignedIn",
     "CustomerSignedOut",
@@ -326,7 +330,6 @@ __all__ = [
     "ReturnRejected",
     "ReturnRequested",
     "ReviewRead",
-    "STAGES",
     "ScreenViewed",
     "ScriptFailed",
     "SearchEmpty",
@@ -344,7 +347,6 @@ __all__ = [
     "SupportTicketResolved",
     "SurveyAnswered",
     "TierChanged",
-    "VOCABULARY",
     "VoucherReceived",
     "WishlistItemAdded",
     "WishlistItemMovedToCart",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .base import Amount, Event, EventSpec
+from .base import Amount, Count, Currency, Event, EventSpec
 
 
 class AdImpression(Event, frozen=True):
@@ -15,7 +15,7 @@ class AdImpression(Event, frozen=True):
     creative_id: str | None = None
     placement: str | None = None
     cost: Amount | None = None
-    currency: str | None = None
+    currency: Currency | None = None
 
 
 class AdClick(Event, frozen=True):
@@ -28,7 +28,7 @@ class AdClick(Event, frozen=True):
     creative_id: str | None = None
     placement: str | None = None
     cost: Amount | None = None
-    currency: str | None = None
+    currency: Currency | None = None
 
 
 class CampaignTouch(Event, frozen=True):
@@ -175,7 +175,7 @@ class CallReceived(Event, frozen=True):
 
     number: str | None = None
     topic: str | None = None
-    duration_s: int | None = None
+    duration_s: Count | None = None
 
 
 class EventAttended(Event, frozen=True):
@@ -214,7 +214,7 @@ class MediaFlightRan(Event, frozen=True):
         cost: what the whole flight cost.
     """
 
-    spec = EventSpec("media_flight_ran", None, "none")
+    spec = EventSpec("media_flight_ran", None, "none", is_personless=True)
 
     medium: str
     name: str | None = None
@@ -222,7 +222,7 @@ class MediaFlightRan(Event, frozen=True):
     starts_on: str | None = None
     ends_on: str | None = None
     cost: Amount | None = None
-    currency: str | None = None
+    currency: Currency | None = None
 
 
 class AdSpendReported(Event, frozen=True):
@@ -236,15 +236,15 @@ class AdSpendReported(Event, frozen=True):
         channel: the channel's name, where source and medium cannot tell it.
     """
 
-    spec = EventSpec("ad_spend_reported", None, "none")
+    spec = EventSpec("ad_spend_reported", None, "none", is_personless=True)
 
     starts_on: str
     amount: Amount
-    currency: str
+    currency: Currency
     ends_on: str | None = None
     source: str | None = None
     medium: str | None = None
     campaign: str | None = None
     channel: str | None = None
-    impressions: int | None = None
-    clicks: int | None = None
+    impressions: Count | None = None
+    clicks: Count | None = None

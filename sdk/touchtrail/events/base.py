@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple
 
 import msgspec
 
@@ -13,6 +13,12 @@ if TYPE_CHECKING:
 else:
     # What a decoder accepts: msgspec reads a JSON string or number as Decimal without going through a float.
     Amount = Decimal
+
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**53 - 1)]
+"""A whole number that every reader of JSON can hold."""
+
+Currency = Annotated[str, msgspec.Meta(pattern="^[A-Z]{3}$")]
+"""ISO 4217 code, upper case."""
 
 Stage = Literal["awareness", "consideration", "purchase", "retention", "loyalty"]
 Contact = Literal["visit", "click", "impression", "encounter", "notice", "none"]
@@ -35,6 +41,7 @@ class EventSpec(NamedTuple):
             ``none`` is no contact at all.
         moment: the moment of truth it belongs to, if any.
         signal: the feeling it tells of; ``scored`` = its score decides.
+        is_personless: True for facts about the market, not about a person: they need no id.
     """
 
     name: str
@@ -42,6 +49,7 @@ class EventSpec(NamedTuple):
     contact: Contact
     moment: Moment | None = None
     signal: Polarity | None = None
+    is_personless: bool = False
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -69,7 +77,7 @@ class Line(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     sku: str
     name: str | None = None
-    quantity: int = 1
+    quantity: Count = 1
     unit_price: Amount | None = None
     category: str | None = None
     extra: dict[str, Any] | None = None

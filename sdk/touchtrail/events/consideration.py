@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .base import Amount, Event, EventSpec, Line
+from .base import Amount, Count, Currency, Event, EventSpec, Line
 
 
 class PageViewed(Event, frozen=True):
@@ -57,7 +57,7 @@ class ProductSearched(Event, frozen=True):
     spec = EventSpec("product_searched", "consideration", "visit")
 
     query: str
-    results: int | None = None
+    results: Count | None = None
 
 
 class ProductListViewed(Event, frozen=True):
@@ -89,7 +89,7 @@ class ProductClicked(Event, frozen=True):
     sku: str
     name: str | None = None
     list_id: str | None = None
-    position: int | None = None
+    position: Count | None = None
 
 
 class ProductViewed(Event, frozen=True):
@@ -103,7 +103,7 @@ class ProductViewed(Event, frozen=True):
     brand: str | None = None
     variant: str | None = None
     price: Amount | None = None
-    currency: str | None = None
+    currency: Currency | None = None
 
 
 class WishlistItemAdded(Event, frozen=True):
@@ -192,9 +192,9 @@ class ChatEnded(Event, frozen=True):
     spec = EventSpec("chat_ended", "consideration", "notice", signal="scored")
 
     conversation_id: str | None = None
-    score: int | None = None
-    scale: int = 5
-    duration_s: int | None = None
+    score: Count | None = None
+    scale: Count = 5
+    duration_s: Count | None = None
 
 
 class LeadCaptured(Event, frozen=True):

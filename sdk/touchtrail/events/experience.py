@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .base import Event, EventSpec
+from .base import Count, Event, EventSpec
 
 
 class PageSlow(Event, frozen=True):
@@ -10,7 +10,7 @@ class PageSlow(Event, frozen=True):
 
     spec = EventSpec("page_slow", None, "visit", signal="pain")
 
-    duration_ms: int
+    duration_ms: Count
     metric: str | None = None
 
 
@@ -29,7 +29,7 @@ class RageClicked(Event, frozen=True):
     spec = EventSpec("rage_clicked", None, "visit", signal="pain")
 
     element: str | None = None
-    clicks: int | None = None
+    clicks: Count | None = None
 
 
 class SearchEmpty(Event, frozen=True):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .base import Event, EventSpec
+from .base import Count, Event, EventSpec
 
 
 class ProductReviewed(Event, frozen=True):
@@ -16,7 +16,7 @@ class ProductReviewed(Event, frozen=True):
 
     sku: str | None = None
     rating: float | None = None
-    scale: int = 5
+    scale: Count = 5
     review_id: str | None = None
     order_id: str | None = None
 
@@ -53,7 +53,7 @@ class LoyaltyPointsEarned(Event, frozen=True):
 
     spec = EventSpec("loyalty_points_earned", "loyalty", "notice", signal="gain")
 
-    points: int
+    points: Count
     order_id: str | None = None
 
 
@@ -62,7 +62,7 @@ class LoyaltyPointsRedeemed(Event, frozen=True):
 
     spec = EventSpec("loyalty_points_redeemed", "loyalty", "notice", signal="gain")
 
-    points: int
+    points: Count
     order_id: str | None = None
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .base import Amount, Event, EventSpec, Line
+from .base import Amount, Count, Currency, Event, EventSpec, Line
 
 
 class CartItemAdded(Event, frozen=True):
@@ -12,9 +12,9 @@ class CartItemAdded(Event, frozen=True):
 
     sku: str
     name: str | None = None
-    quantity: int = 1
+    quantity: Count = 1
     price: Amount | None = None
-    currency: str | None = None
+    currency: Currency | None = None
     cart_id: str | None = None
 
 
@@ -25,9 +25,9 @@ class CartItemRemoved(Event, frozen=True):
 
     sku: str
     name: str | None = None
-    quantity: int = 1
+    quantity: Count = 1
     price: Amount | None = None
-    currency: str | None = None
+    currency: Currency | None = None
     cart_id: str | None = None
 
 
@@ -38,7 +38,7 @@ class CartViewed(Event, frozen=True):
 
     cart_id: str | None = None
     total: Amount | None = None
-    currency: str | None = None
+    currency: Currency | None = None
     lines: list[Line] | None = None
 
 
@@ -49,7 +49,7 @@ class CartAbandoned(Event, frozen=True):
 
     cart_id: str | None = None
     total: Amount | None = None
-    currency: str | None = None
+    currency: Currency | None = None
 
 
 class CouponEntered(Event, frozen=True):
@@ -71,7 +71,7 @@ class CouponApplied(Event, frozen=True):
     order_id: str | None = None
     cart_id: str | None = None
     discount: Amount | None = None
-    currency: str | None = None
+    currency: Currency | None = None
 
 
 class CouponDenied(Event, frozen=True):
@@ -102,7 +102,7 @@ class CheckoutStarted(Event, frozen=True):
 
     cart_id: str | None = None
     total: Amount | None = None
-    currency: str | None = None
+    currency: Currency | None = None
     lines: list[Line] | None = None
 
 
@@ -111,7 +111,7 @@ class CheckoutStepViewed(Event, frozen=True):
 
     spec = EventSpec("checkout_step_viewed", "purchase", "visit")
 
-    step: int
+    step: Count
     name: str | None = None
     cart_id: str | None = None
 
@@ -121,7 +121,7 @@ class CheckoutStepCompleted(Event, frozen=True):
 
     spec = EventSpec("checkout_step_completed", "purchase", "visit")
 
-    step: int
+    step: Count
     name: str | None = None
     cart_id: str | None = None
 
@@ -153,7 +153,7 @@ class PaymentFailed(Event, frozen=True):
     method: str | None = None
     reason: str | None = None
     amount: Amount | None = None
-    currency: str | None = None
+    currency: Currency | None = None
 
 
 class OrderPlaced(Event, frozen=True):
@@ -172,7 +172,7 @@ class OrderPlaced(Event, frozen=True):
     spec = EventSpec("order_placed", "purchase", "visit", moment="first")
 
     order_id: str
-    currency: str
+    currency: Currency
     total: Amount | None = None
     goods: Amount | None = None
     tax: Amount | None = None
@@ -191,7 +191,7 @@ class OrderPaid(Event, frozen=True):
 
     order_id: str
     amount: Amount | None = None
-    currency: str | None = None
+    currency: Currency | None = None
     method: str | None = None
 
 
@@ -201,7 +201,7 @@ class OrderUpdated(Event, frozen=True):
     spec = EventSpec("order_updated", "purchase", "notice")
 
     order_id: str
-    currency: str | None = None
+    currency: Currency | None = None
     total: Amount | None = None
     goods: Amount | None = None
     tax: Amount | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from .base import Amount, Event, EventSpec, Line
+from .base import Amount, Count, Currency, Event, EventSpec, Line
 
 
 class OrderShipped(Event, frozen=True):
@@ -58,7 +58,7 @@ class OrderCancelled(Event, frozen=True):
 
     order_id: str
     amount: Amount | None = None
-    currency: str | None = None
+    currency: Currency | None = None
     lines: list[Line] | None = None
     reason: str | None = None
     by: str | None = None
@@ -118,7 +118,7 @@ class OrderRefunded(Event, frozen=True):
 
     order_id: str
     amount: Amount | None = None
-    currency: str | None = None
+    currency: Currency | None = None
     lines: list[Line] | None = None
     reason: str | None = None
     refund_id: str | None = None
@@ -131,7 +131,7 @@ class ChargebackOpened(Event, frozen=True):
 
     order_id: str
     amount: Amount | None = None
-    currency: str | None = None
+    currency: Currency | None = None
     reason: str | None = None
     chargeback_id: str | None = None
 
@@ -188,7 +188,7 @@ class SupportTicketResolved(Event, frozen=True):
     spec = EventSpec("support_ticket_resolved", "retention", "notice", moment="second", signal="gain")
 
     ticket_id: str | None = None
-    duration_s: int | None = None
+    duration_s: Count | None = None
     order_id: str | None = None
 
 
@@ -200,7 +200,7 @@ class SubscriptionStarted(Event, frozen=True):
     subscription_id: str
     plan: str | None = None
     amount: Amount | None = None
-    currency: str | None = None
+    currency: Currency | None = None
 
 
 class SubscriptionRenewed(Event, frozen=True):
@@ -211,7 +211,7 @@ class SubscriptionRenewed(Event, frozen=True):
     subscription_id: str
     plan: str | None = None
     amount: Amount | None = None
-    currency: str | None = None
+    currency: Currency | None = None
 
 
 class SubscriptionPaused(Event, frozen=True):
@@ -245,8 +245,8 @@ class SurveyAnswered(Event, frozen=True):
     spec = EventSpec("survey_answered", "retention", "notice", moment="second", signal="scored")
 
     kind: Literal["nps", "csat", "ces"]
-    score: int
-    scale: int | None = None
+    score: Count
+    scale: Count | None = None
     order_id: str | None = None
     comment: str | None = None
 
@@ -258,7 +258,7 @@ class VoucherReceived(Event, frozen=True):
 
     coupon_code: str | None = None
     value: Amount | None = None
-    currency: str | None = None
+    currency: Currency | None = None
     order_id: str | None = None
 
 
@@ -271,8 +271,8 @@ class FeedbackGiven(Event, frozen=True):
 
     spec = EventSpec("feedback_given", "retention", "notice", moment="second", signal="scored")
 
-    score: int | None = None
-    scale: int = 5
+    score: Count | None = None
+    scale: Count = 5
     topic: str | None = None
     sku: str | None = None
     order_id: str | None = None

@@ -12,9 +12,11 @@ CREATE TABLE channels (
 );
 
 -- Which identifiers have been seen together; a cluster holds one person, or several who share a device.
+-- is_hub = 1: so many people have it (a public coupon code, the shop's own phone number) that it links nobody.
 CREATE TABLE identity_nodes (
     node       TEXT PRIMARY KEY,
-    cluster_id INTEGER NOT NULL
+    cluster_id INTEGER NOT NULL,
+    is_hub     INTEGER NOT NULL DEFAULT 0
 ) WITHOUT ROWID;
 CREATE INDEX identity_nodes_by_cluster ON identity_nodes (cluster_id);
 
@@ -70,6 +72,7 @@ CREATE INDEX sessions_by_person ON sessions (person_id);
 
 -- One row per contact, in the order of the person's road. creditable = 1: attribution may credit it.
 -- contact: visit | click | impression | encounter | notice. session_id NULL = outside every session.
+-- channel_id NULL = the contact came through no channel (a parcel on its way, a return).
 CREATE TABLE touchpoints (
     seq         INTEGER PRIMARY KEY,
     person_id   INTEGER NOT NULL,
@@ -80,7 +83,7 @@ CREATE TABLE touchpoints (
     moment      TEXT,
     contact     TEXT NOT NULL,
     creditable  INTEGER NOT NULL,
-    channel_id  INTEGER NOT NULL,
+    channel_id  INTEGER,
     session_id  INTEGER,
     campaign    TEXT
 );
@@ -166,10 +169,10 @@ CREATE TABLE costs (
 CREATE VIEW customer_journeys AS
 SELECT t.person_id, p.customer_id, t.position, datetime(t.at / 1000, 'unixepoch') AS at_utc, t.stage, t.name AS event,
        c.name AS channel, c.medium, t.contact, t.moment, t.campaign, t.creditable
-FROM touchpoints t JOIN persons p USING (person_id) JOIN channels c USING (channel_id);
+FROM touchpoints t JOIN persons p USING (person_id) LEFT JOIN channels c USING (channel_id);
 
 CREATE VIEW order_book AS
 SELECT o.order_id, datetime(o.placed_at / 1000, 'unixepoch') AS placed_at_utc, o.state, o.currency,
-       o.gross_minor / 100.0 AS gross, o.net_minor / 100.0 AS net, o.refunded_minor / 100.0 AS refunded,
-       o.cancelled_minor / 100.0 AS cancelled, p.customer_id, o.person_id
+       o.gross_minor, o.cancelled_minor, o.refunded_minor, o.charged_back_minor, o.net_minor, p.customer_id,
+       o.person_id
 FROM orders o JOIN persons p USING (person_id);

@@ -1,0 +1,42 @@
+"""`touchtrail serve`: the collector."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from .options import load_settings, settings_options
+
+
+@click.command()
+@settings_options
+@click.option("--host", metavar="ADDRESS", help="Address to listen on; 127.0.0.1 unless told otherwise.")
+@click.option("--port", type=int, metavar="N", help="Port to listen on; 8377 unless told otherwise, 0 = a free one.")
+@click.option("--strict", is_flag=True, help="Refuse to start when a plugin is broken.")
+def serve(db: Path | None, config: Path | None, host: str | None, port: int | None, strict: bool) -> None:
+    """Run the collector until it is told to stop (Ctrl-C, SIGTERM).
+
+    The first line on stdout says where it listens, as soon as it does.
+    """
+    import logging
+
+    from touchtrail_collector.host import PluginHost
+    from touchtrail_collector.services.collector import Collector
+    from touchtrail_collector.web.server import serve as run_server
+
+    settings = load_settings(db, config, {"server.host": host, "server.port": port})
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
+    collector = Collector(settings, PluginHost.load(settings, strict=strict or None))
+    try:
+        run_server(collector, say_listening)
+    finally:
+        collector.close()
+
+
+def say_listening(url: str) -> None:
+    """Tell whoever started us; flushed, because a program may be waiting for the line."""
+    click.echo(f"touchtrail listening on {url}")
+    sys.stdout.flush()

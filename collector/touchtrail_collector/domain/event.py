@@ -1,0 +1,322 @@
+"""Events at the edge: reads a request's bytes, checks each event against the vocabulary, says what is wrong and where."""
+
+from __future__ import annotations
+
+import re
+import typing
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Annotated, Any
+
+import msgspec
+from touchtrail.context import Campaign, Consent, Device, Page
+from touchtrail.events import Event
+
+from .privacy import AT_SIGNS, Pseudonymiser
+
+MAX_DEPTH = 16
+MAX_PROPERTIES = 64
+MAX_AMOUNT = Decimal(10) ** 12
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MILLISECOND = timedelta(milliseconds=1)
+OLDEST_MS = 946_684_800_000  # 2000-01-01: an earlier time is a broken clock, not a memory
+NEWEST_MS = 4_102_444_800_000  # 2100-01-01
+
+Id = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
+Time = Annotated[datetime, msgspec.Meta(tz=True)]
+
+
+class WireEvent(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """One event as it is sent (contracts.md, "Event on the wire")."""
+
+    event_id: Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
+    name: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,63}$")]
+    occurred_at: Time | None = None
+    anonymous_id: Id | None = None
+    customer_id: Id | None = None
+    session_id: Id | None = None
+    page: Page | None = None
+    campaign: Campaign | None = None
+    device: Device | None = None
+    consent: Consent | None = None
+    identifiers: dict[str, str] | None = None
+    properties: msgspec.Raw = msgspec.Raw(b"{}")
+
+
+class Batch(msgspec.Struct, kw_only=True):
+    """A request's body. Unknown members are ignored: they carry no event."""
+
+    events: list[msgspec.Raw] | msgspec.UnsetType = msgspec.UNSET
+    sent_at: Time | None = None
+
+
+class EventRejected(Exception):
+    """One event cannot be kept as it is.
+
+    Attributes:
+        code: stable, for programs (collector/README.md lists them).
+        field: dotted path of the field at fault, or None.
+        message: for people: what is wrong and what to write instead.
+        event_id: the event's id where it could be read.
+    """
+
+    def __init__(self, code: str, field: str | None, message: str, event_id: str | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.field = field
+        self.message = message
+        self.event_id = event_id
+
+
+class BodyUnreadable(Exception):
+    """A request's body is not a batch of events; nothing of it can be kept apart from its bytes."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+
+
+class CheckedEvent(typing.NamedTuple):
+    """An event that may be kept; ``body`` is its JSON text without anything that must not be kept in clear."""
+
+    event_id: str
+    name: str
+    occurred_at: int
+    anonymous_id: str | None
+    customer_id: str | None
+    body: str
+
+
+BATCH_DECODER = msgspec.json.Decoder(Batch)
+LIST_DECODER = msgspec.json.Decoder(list[msgspec.Raw])
+WIRE_DECODER = msgspec.json.Decoder(WireEvent)
+ANY_DECODER = msgspec.json.Decoder(dict[str, Any])
+# RecursionError on depth and UnicodeDecodeError on bad UTF-8 are no DecodeErrors (reliability.md).
+DECODE_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
+
+def read_batch(body: bytes) -> tuple[list[msgspec.Raw], datetime | None]:
+    """Split a body into its events' bytes: a batch object, an array, or a single event.
+
+    Raises: BodyUnreadable.
+    """
+    try:
+        if body.lstrip()[:1] == b"[":
+            return LIST_DECODER.decode(body), None
+        batch = BATCH_DECODER.decode(body)
+    except msgspec.ValidationError as error:
+        raise BodyUnreadable("invalid_batch", f"the body is no batch of events: {error}") from None
+    except DECODE_ERRORS as error:
+        raise BodyUnreadable("invalid_json", f"the body is not JSON: {describe(error)}") from None
+    if batch.events is msgspec.UNSET:
+        return [msgspec.Raw(body)], batch.sent_at
+    return batch.events, batch.sent_at
+
+
+def describe(error: BaseException) -> str:
+    """Return a decode error in one short line."""
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
+    return str(error)[:200]
+
+
+def to_ms(at: datetime) -> int:
+    """Return a time as UTC milliseconds."""
+    return (at - EPOCH) // MILLISECOND
+
+
+class EventChecker:
+    """Checks events against the vocabulary.
+
+    Args:
+        event_types: every declared event by name; an event of any other name is kept as a custom event.
+        pseudonymiser: hashes what must not be kept in clear.
+        event_limit_bytes: an event that is larger is rejected.
+    """
+
+    def __init__(
+        self, event_types: Mapping[str, type[Event]], pseudonymiser: Pseudonymiser, *, event_limit_bytes: int = 65_536
+    ) -> None:
+        self._decoders = {name: msgspec.json.Decoder(kind) for name, kind in event_types.items()}
+        self._amounts = {name: amount_fields(kind) for name, kind in event_types.items()}
+        self._fields = {name: set(kind.__struct_fields__) for name, kind in event_types.items()}
+        self._personless = {name for name, kind in event_types.items() if kind.spec.is_personless}
+        self._pseudonymiser = pseudonymiser
+        self._limit = event_limit_bytes
+
+    def check(self, raw: bytes | msgspec.Raw, *, now_ms: int) -> CheckedEvent:
+        """Return the event as it is kept.
+
+        Args:
+            now_ms: stands in for a missing ``occurred_at``.
+
+        Raises: EventRejected.
+        """
+        raw = bytes(raw)
+        if len(raw) > self._limit:
+            raise EventRejected("too_large", None, f"the event has {len(raw)} bytes; the limit is {self._limit}")
+        wire = self._decode(raw)
+        if wire.identifiers or wire.device is not None or any(sign in raw for sign in AT_SIGNS):
+            raw, wire = self._pseudonymise(raw, wire)
+        try:
+            properties = self._check_properties(wire)
+            if not (wire.anonymous_id or wire.customer_id or wire.identifiers or wire.name in self._personless):
+                check_identity(properties)
+            occurred_at = now_ms if wire.occurred_at is None else to_ms(wire.occurred_at)
+            if not OLDEST_MS <= occurred_at <= NEWEST_MS:
+                raise EventRejected("invalid_value", "occurred_at", "occurred_at must lie between 2000 and 2100")
+        except EventRejected as error:
+            error.event_id = wire.event_id
+            raise
+        return CheckedEvent(
+            wire.event_id, wire.name, occurred_at, wire.anonymous_id, wire.customer_id, raw.decode("utf-8")
+        )
+
+    def _decode(self, raw: bytes) -> WireEvent:
+        if raw.count(b"{") + raw.count(b"[") > MAX_DEPTH and depth_of(raw) > MAX_DEPTH:
+            raise EventRejected("too_deep", None, f"the event is nested deeper than {MAX_DEPTH} levels")
+        try:
+            return WIRE_DECODER.decode(raw)
+        except msgspec.ValidationError as error:
+            rejected = explain(error, "", set(WireEvent.__struct_fields__))
+            rejected.event_id = find_event_id(raw)
+            raise rejected from None
+        except DECODE_ERRORS as error:
+            raise EventRejected("invalid_json", None, f"the event is not JSON: {describe(error)}") from None
+
+    def _pseudonymise(self, raw: bytes, wire: WireEvent) -> tuple[bytes, WireEvent]:
+        changed = b"\\u0040" in raw
+        if wire.identifiers:
+            hashed = {kind: self._pseudonymiser.identifier(kind, value) for kind, value in wire.identifiers.items()}
+            changed = changed or hashed != wire.identifiers
+            wire.identifiers = hashed
+        if wire.device is not None and wire.device.ip is not None:
+            wire.device = msgspec.structs.replace(wire.device, ip=None)
+            changed = True
+        if changed:
+            wire.properties = msgspec.Raw(msgspec.json.encode(msgspec.json.decode(wire.properties)))
+            raw = msgspec.json.encode(wire)
+        scrubbed = self._pseudonymiser.scrub(raw)
+        if scrubbed is not raw or changed:
+            wire = self._decode(scrubbed)
+        return scrubbed, wire
+
+    def _check_properties(self, wire: WireEvent) -> Any:
+        decoder = self._decoders.get(wire.name)
+        try:
+            properties: Any = (decoder or ANY_DECODER).decode(wire.properties)
+        except msgspec.ValidationError as error:
+            raise explain(error, "properties", self._fields.get(wire.name, set())) from None
+        except DECODE_ERRORS as error:
+            raise EventRejected("invalid_json", "properties", describe(error)) from None
+        if decoder is None:
+            if len(properties) > MAX_PROPERTIES:
+                raise EventRejected("too_large", "properties", f"an event has at most {MAX_PROPERTIES} properties")
+        else:
+            for check in self._amounts[wire.name]:
+                check(properties)
+        return properties
+
+
+def check_identity(properties: Any) -> None:
+    """An event that names no person may still name an order, which has one."""
+    order_id = properties.get("order_id") if isinstance(properties, dict) else getattr(properties, "order_id", None)
+    if not order_id:
+        raise EventRejected(
+            "no_identity", "anonymous_id", "an event needs anonymous_id, customer_id or one of identifiers"
+        )
+
+
+def amount_fields(kind: type[msgspec.Struct], path: str = "properties") -> list[Callable[[Any], None]]:
+    """Return one check per field of the struct that holds money, lines included."""
+    checks: list[Callable[[Any], None]] = []
+    for field in msgspec.structs.fields(kind):
+        names = repr(field.type)
+        if "Decimal" in names:
+            checks.append(amount_check(field.name, f"{path}.{field.name}"))
+        elif "Line" in names and "list" in names:
+            checks.append(lines_check(field.name, f"{path}.{field.name}"))
+    return checks
+
+
+def amount_check(name: str, path: str) -> Callable[[Any], None]:
+    """Return a check that a field holds no money, or a sane amount of it."""
+
+    def check(properties: Any) -> None:
+        amount = getattr(properties, name)
+        if amount is not None and not (amount.is_finite() and 0 <= amount <= MAX_AMOUNT):
+            raise EventRejected(
+                "invalid_value",
+                path,
+                f"{path} must be between 0 and {MAX_AMOUNT:f}; money going back is order_refunded",
+            )
+
+    return check
+
+
+def lines_check(name: str, path: str) -> Callable[[Any], None]:
+    """Return a check of the prices and quantities of order lines."""
+
+    def check(properties: Any) -> None:
+        for number, line in enumerate(getattr(properties, name) or ()):
+            price = line.unit_price
+            if price is not None and not (price.is_finite() and 0 <= price <= MAX_AMOUNT):
+                where = f"{path}[{number}].unit_price"
+                raise EventRejected("invalid_value", where, f"{where} must be between 0 and {MAX_AMOUNT:f}")
+
+    return check
+
+
+UNKNOWN = re.compile(r"^Object contains unknown field `(?P<name>.*?)`")
+MISSING = re.compile(r"^Object missing required field `(?P<name>.*?)`")
+PATH = re.compile(r" - at `(?:key in )?\$(?P<path>.*)`$")
+
+
+def explain(error: msgspec.ValidationError, prefix: str, known: set[str]) -> EventRejected:
+    """Turn msgspec's message into code, field and a sentence that says what to do."""
+    text = str(error)
+    at = PATH.search(text)
+    path = prefix + (at["path"] if at else "")
+    what = text[: at.start()] if at else text
+    if unknown := UNKNOWN.match(text):
+        field = f"{path}.{unknown['name']}".lstrip(".")
+        hint = nearest(unknown["name"], known)
+        own = "; put data of your own into `extra`" if prefix else ""
+        return EventRejected("unknown_field", field, f"there is no field {field}{hint}{own}")
+    if missing := MISSING.match(text):
+        field = f"{path}.{missing['name']}".lstrip(".")
+        return EventRejected("missing_field", field, f"{field} is required")
+    code = "invalid_type" if what.startswith("Expected `") and ", got `" in what else "invalid_value"
+    field = path.lstrip(".")
+    return EventRejected(code, field or None, f"{field or 'the event'}: {what[0].lower()}{what[1:]}")
+
+
+def nearest(name: str, known: set[str]) -> str:
+    """Return `, did you mean x?` when a known field looks like the unknown one."""
+    import difflib  # only for rejects
+
+    close = difflib.get_close_matches(name, sorted(known), n=1)
+    return f", did you mean {close[0]}?" if close else ""
+
+
+def find_event_id(raw: bytes) -> str | None:
+    """Return the id of an event that does not fit, so that its sender can find it."""
+    try:
+        event_id = ANY_DECODER.decode(raw).get("event_id")
+    except DECODE_ERRORS:
+        return None
+    return event_id[:128] if isinstance(event_id, str) else None
+
+
+def depth_of(raw: bytes) -> int:
+    """Return how deeply objects and arrays are nested, strings left out."""
+    depth = deepest = 0
+    for mark in re.findall(rb'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]', raw):
+        if mark in (b"{", b"["):
+            depth += 1
+            deepest = max(deepest, depth)
+        elif mark in (b"}", b"]"):
+            depth -= 1
+    return deepest

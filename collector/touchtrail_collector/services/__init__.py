@@ -1,0 +1,1 @@
+"""Use cases as functions and small classes: ingest, derive, replay, report, export."""

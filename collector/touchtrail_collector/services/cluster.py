@@ -1,0 +1,221 @@
+"""Which identifiers belong together after the newest events, and the persons that follow from it."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+
+from ..domain.fact import Fact, Node
+from ..domain.identity import find_hubs
+from ..domain.person import DeriveRules, Person, derive_cluster
+from ..store.sqlite import derived, log
+from ..store.sqlite.derived import Update
+from ..store.sqlite.reader import Reader
+
+CACHED_FACTS = 20_000
+HUB = -1
+"""Where an identifier stands that too many people have: in no cluster."""
+
+
+def node_key(shop_id: int, node: Node) -> str:
+    """Return an identifier as the database keeps it; customers and orders belong to one shop."""
+    return f"{node[0]}:{shop_id}:{node[1]}"
+
+
+def keys_of(fact: Fact, hubs: Collection[str]) -> list[str]:
+    """Return what connects an event with others.
+
+    Hubs connect nothing; an event that names nothing else stays with its like, apart from everybody.
+    """
+    keys = [f"{kind}:{fact.shop_id}:{value}" for kind, value in fact.nodes]
+    if hubs and any(key in hubs for key in keys):
+        return [key for key in keys if key not in hubs] or [f"hub:{keys[0]}"]
+    return keys or [f"event:{fact.shop_id}:{fact.event_id}"]
+
+
+class FactCache:
+    """The events of the clusters that were touched last, so that a visit's next event reads nothing."""
+
+    def __init__(self, limit: int = CACHED_FACTS) -> None:
+        self._clusters: OrderedDict[int, list[Fact]] = OrderedDict()
+        self._limit = limit
+        self._size = 0
+
+    def pop(self, cluster_id: int) -> list[Fact] | None:
+        """Take a cluster's events out."""
+        facts = self._clusters.pop(cluster_id, None)
+        if facts is not None:
+            self._size -= len(facts)
+        return facts
+
+    def put(self, cluster_id: int, facts: list[Fact]) -> None:
+        """Keep a cluster's events; the longest unused go."""
+        self._clusters[cluster_id] = facts
+        self._size += len(facts)
+        while self._size > self._limit and self._clusters:
+            _, gone = self._clusters.popitem(last=False)
+            self._size -= len(gone)
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._clusters.clear()
+        self._size = 0
+
+
+class Clusters:
+    """A union-find over cluster ids: the smallest id of a cluster names it, whatever the order of joining."""
+
+    def __init__(self) -> None:
+        self._parents: dict[int, int] = {}
+
+    def find(self, cluster_id: int) -> int:
+        """Return the id of the cluster that this one went into."""
+        parents = self._parents
+        root = cluster_id
+        while (above := parents.get(root, root)) != root:
+            root = above
+        while (above := parents.get(cluster_id, cluster_id)) != root:
+            parents[cluster_id] = root
+            cluster_id = above
+        return root
+
+    def join(self, first: int, second: int) -> int:
+        """Make one cluster of two and return its id."""
+        a, b = self.find(first), self.find(second)
+        if a == b:
+            return a
+        low, high = (a, b) if a < b else (b, a)
+        self._parents[high] = low
+        return low
+
+    def place(self, seq: int, keys: Iterable[str], known: dict[str, int]) -> int:
+        """Return the cluster of an event, joining those its identifiers were in; new identifiers become known."""
+        target = None
+        for key in keys:
+            at = known.get(key)
+            if at is not None:
+                target = self.find(at) if target is None else self.join(target, at)
+        if target is None:
+            target = seq
+        elif seq < target:
+            # Only a split or a bulk derivation meets an earlier event later.
+            target = self.join(target, seq)
+        for key in keys:
+            if key not in known:
+                known[key] = target
+        return target
+
+
+class ClusterStep:
+    """One step of the projector: the clusters that the newest events touch.
+
+    Args:
+        update: takes up what is to be written.
+        hubs: identifiers known to connect nobody; grows when another one turns out to be one.
+        read: makes a fact of a stored event's columns.
+    """
+
+    def __init__(
+        self,
+        reader: Reader,
+        update: Update,
+        *,
+        cache: FactCache,
+        hubs: set[str],
+        rules: DeriveRules,
+        read: Callable[..., Fact],
+    ) -> None:
+        self._reader = reader
+        self._update = update
+        self._cache = cache
+        self._hubs = hubs
+        self._rules = rules
+        self._read = read
+        self._clusters = Clusters()
+
+    def run(self, facts: Sequence[Fact]) -> None:
+        """Derive every cluster that the new events touch."""
+        keyed = [(fact, keys_of(fact, self._hubs)) for fact in facts]
+        known = derived.load_nodes(self._reader, list({key for _, keys in keyed for key in keys}))
+        before = set(known.values())
+        old_keys = set(known)
+        placed = [self._clusters.place(fact.seq, keys, known) for fact, keys in keyed]
+        grouped: dict[int, list[Fact]] = {}
+        for fact, cluster_id in zip(facts, placed, strict=True):
+            grouped.setdefault(self._clusters.find(cluster_id), []).append(fact)
+        old = self._old_facts(sorted(before))
+        self._update.nodes.extend(
+            (key, self._clusters.find(cluster_id), 0) for key, cluster_id in known.items() if key not in old_keys
+        )
+        for cluster_id, new in grouped.items():
+            self._update.cluster_events.extend((cluster_id, fact.seq) for fact in new)
+            self._derive(cluster_id, [*old.get(cluster_id, ()), *new])
+
+    def _old_facts(self, before: Sequence[int]) -> dict[int, list[Fact]]:
+        """Return the earlier events of every touched cluster, those of merged clusters with them."""
+        wanted: dict[int, list[Fact]] = {}
+        to_read: list[int] = []
+        for cluster_id in before:
+            root = self._clusters.find(cluster_id)
+            self._update.rewritten.add(cluster_id)
+            if root != cluster_id:
+                self._update.merged[cluster_id] = root
+            cached = self._cache.pop(cluster_id)
+            if cached is None:
+                to_read.append(cluster_id)
+            else:
+                wanted.setdefault(root, []).extend(cached)
+        places = derived.load_cluster_seqs(self._reader, to_read)
+        owner = {seq: self._clusters.find(cluster_id) for cluster_id, seqs in places.items() for seq in seqs}
+        for event in log.read_events(self._reader, sorted(owner)):
+            wanted.setdefault(owner[event.seq], []).append(read_stored(self._read, event))
+        return wanted
+
+    def _derive(self, cluster_id: int, facts: list[Fact]) -> None:
+        parts, new_hubs = split_at_hubs(cluster_id, facts, self._hubs)
+        if new_hubs:
+            self._hubs |= new_hubs
+            self._move(cluster_id, parts, new_hubs)
+        for part_id, own in parts.items():
+            self._update.clusters[part_id] = derive_part(own, self._rules, self._hubs)
+            self._cache.put(part_id, own)
+
+    def _move(self, cluster_id: int, parts: Mapping[int, Sequence[Fact]], new_hubs: set[str]) -> None:
+        """Take a cluster apart whose connection turned out to be a hub."""
+        update = self._update
+        update.moved.add(cluster_id)
+        update.cluster_events = [row for row in update.cluster_events if row[0] != cluster_id]
+        for part_id, own in parts.items():
+            update.cluster_events.extend((part_id, fact.seq) for fact in own)
+            update.nodes.extend((key, part_id, 0) for fact in own for key in keys_of(fact, self._hubs))
+        update.nodes.extend((key, HUB, 1) for key in sorted(new_hubs))
+
+
+def read_stored(read: Callable[..., Fact], event: Sequence[object]) -> Fact:
+    """Return the fact of a `StoredEvent`."""
+    return read(*event)
+
+
+def derive_part(facts: Sequence[Fact], rules: DeriveRules, hubs: Collection[str]) -> list[Person]:
+    """Return the persons of a cluster; of the hubs only those count that it names."""
+    own = {node for fact in facts for node in fact.nodes if node_key(fact.shop_id, node) in hubs} if hubs else set()
+    return derive_cluster(facts, rules, own)
+
+
+def split_at_hubs(cluster_id: int, facts: list[Fact], hubs: Collection[str]) -> tuple[dict[int, list[Fact]], set[str]]:
+    """Return the clusters left when hubs connect nothing, and the hubs nobody knew of before.
+
+    A cluster is named by the smallest place in the log of its events.
+    """
+    shop_id = facts[0].shop_id
+    new_hubs = {node_key(shop_id, node) for node in find_hubs(facts)} - set(hubs)
+    if not new_hubs:
+        return {cluster_id: facts}, new_hubs
+    ignored = new_hubs | set(hubs)
+    clusters, known = Clusters(), dict[str, int]()
+    ordered = sorted(facts, key=lambda fact: fact.seq)
+    placed = [clusters.place(fact.seq, keys_of(fact, ignored), known) for fact in ordered]
+    parts: dict[int, list[Fact]] = {}
+    for fact, part_id in zip(ordered, placed, strict=True):
+        parts.setdefault(clusters.find(part_id), []).append(fact)
+    return parts, new_hubs

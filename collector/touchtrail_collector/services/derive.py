@@ -1,0 +1,243 @@
+"""The projector: works out persons, roads and orders from the log, in log order, again and again with the same result.
+
+Each step reads the next events, finds the clusters of identifiers they touch, derives those clusters whole and writes
+the result in one transaction together with the place it reached. A kill between two steps loses nothing, a kill
+inside one undoes it.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache, partial
+
+import msgspec
+from crawlerdetect import CrawlerDetect
+
+from ..domain.cost import costs_of
+from ..domain.fact import read_fact
+from ..domain.journey import JourneyRules, specs_of
+from ..domain.person import DeriveRules
+from ..errors import StoreError
+from ..host import PluginHost
+from ..settings import Settings
+from ..store.engine import StoredEvent
+from ..store.sqlite import derived, log
+from ..store.sqlite.derived import Update
+from ..store.sqlite.reader import Reader
+from ..store.sqlite.store import SqliteStore
+from .bulk import BulkDerivation
+from .cluster import ClusterStep, FactCache, read_stored
+
+logger = logging.getLogger("touchtrail_collector.projector")
+
+STEP_EVENTS = 10_000
+DERIVE_VERSION = 1
+"""Grows with every change of the derivation's rules: an older database is then derived anew."""
+
+
+BULK_EVENTS = 20_000
+"""From so many events on, a derivation from the start looks at the whole log before it derives anybody."""
+
+
+@lru_cache(maxsize=1)
+def bot_detector() -> Callable[[str], bool]:
+    """Return a cached predicate that tells a robot's user agent."""
+    detector = CrawlerDetect()
+    return lru_cache(maxsize=20_000)(lambda agent: bool(detector.isCrawler(agent)))
+
+
+class Projector:
+    """Derives the log, in a thread of its own (`start`) or as far as it goes (`catch_up`).
+
+    Args:
+        store: the database, open for writing.
+        host: plugins: channel rules, event types, observers.
+    """
+
+    def __init__(self, store: SqliteStore, host: PluginHost, settings: Settings) -> None:
+        self._store = store
+        self._host = host
+        event_types = host.event_types()
+        classifier = host.channel_classifier()
+        self._personless = frozenset(name for name, kind in event_types.items() if kind.spec.is_personless)
+        self._classifier = classifier
+        self._journey = JourneyRules(
+            specs=specs_of(event_types),
+            classifier=classifier,
+            session_gap_ms=settings.journey.session_gap_min * 60_000,
+            click_landing_ms=settings.journey.click_landing_min * 60_000,
+        )
+        self._read = partial(read_fact, tolerance_ms=settings.journey.skew_tolerance_s * 1000)
+        self._signature = f"{DERIVE_VERSION}:{','.join(classifier.rule_set_names)}"
+        self._has_observers = any("touchtrail_on_events_stored" in plugin.hooks for plugin in host.plugins())
+        self._channel_ids: Mapping[str, int] = {}
+        self._cache = FactCache()
+        self._hubs: set[str] = set()
+        self._derived_seq = 0
+        self._is_prepared = False
+        self._running = threading.Lock()
+        self._wake = threading.Event()
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+        self.failure: str | None = None
+
+    def start(self) -> None:
+        """Derive in the background from now on."""
+        self._thread = threading.Thread(target=self._loop, name="touchtrail-projector", daemon=True)
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Tell the projector that events were stored."""
+        self._wake.set()
+
+    def stop(self) -> None:
+        """End after the step that runs now; the next start goes on from there."""
+        self._stopping.set()
+        self._wake.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def lag(self) -> int:
+        """Return how many places of the log are not derived yet."""
+        with self._store.reading() as reader:
+            return log.last_seq(reader) - int(derived.get_meta(reader, "derived_seq") or 0)
+
+    def prepare(self) -> None:
+        """Read where the derivation stands; begin anew when the rules have changed since.
+
+        A new plugin or rule therefore holds for the whole history without anybody's doing.
+        """
+        with self._store.reading() as reader:
+            signature = derived.get_meta(reader, "derived_by")
+            is_partial = derived.get_meta(reader, "derived_seq") == "0" and derived.has_persons(reader)
+        if signature != self._signature or is_partial:
+            if signature is not None and not is_partial:
+                logger.info("the rules changed from %s to %s: everything is derived anew", signature, self._signature)
+            self._store.write(lambda connection: derived.reset(connection, self._signature))
+        self._cache.clear()
+        self._channel_ids = self._store.write(
+            lambda connection: derived.ensure_channels(connection, self._classifier.channels)
+        )
+        with self._store.reading() as reader:
+            self._derived_seq = int(derived.get_meta(reader, "derived_seq") or 0)
+            self._hubs = derived.load_hubs(reader)
+        self._is_prepared = True
+
+    def rebuild(self, progress: Callable[[int, int], None] | None = None) -> int:
+        """Drop everything derived and derive the whole log anew; return how many events that were."""
+        with self._running:
+            self._store.write(lambda connection: derived.reset(connection, self._signature))
+            return self._catch_up(progress)
+
+    def catch_up(self, progress: Callable[[int, int], None] | None = None) -> int:
+        """Derive until the end of the log.
+
+        Args:
+            progress: told after each step: place reached, last place of the log.
+
+        Returns: how many events were derived.
+        """
+        with self._running:
+            return self._catch_up(progress)
+
+    def _catch_up(self, progress: Callable[[int, int], None] | None) -> int:
+        self.prepare()
+        total = 0
+        with self._store.reading() as reader:
+            if self._is_bulk_worth(reader):
+                total = self._bulk(reader, progress)
+            while not self._stopping.is_set() and (count := self.step(reader)) > 0:
+                total += count
+                if progress is not None:
+                    progress(self._derived_seq, log.last_seq(reader))
+        return total
+
+    def _is_bulk_worth(self, reader: Reader) -> bool:
+        return self._derived_seq == 0 and log.last_seq(reader) >= BULK_EVENTS
+
+    def step(self, reader: Reader, limit: int = STEP_EVENTS) -> int:
+        """Derive the next events; return how many there were."""
+        events = log.scan(reader, self._derived_seq, limit)
+        if not events:
+            return 0
+        update = self._derive(reader, events)
+        self._write(update)
+        self._derived_seq = update.derived_seq
+        self._notify(events)
+        return len(events)
+
+    def _write(self, update: Update) -> None:
+        self._store.write(lambda connection: derived.write_update(connection, update, self._channel_ids))
+
+    def _bulk(self, reader: Reader, progress: Callable[[int, int], None] | None) -> int:
+        """Derive a long log from its start; a kill on the way makes the next start begin again."""
+        reader.execute("BEGIN")  # one snapshot: what arrives meanwhile comes step by step afterwards
+        try:
+            derivation = BulkDerivation(
+                reader,
+                rules=self._rules(reader),
+                classifier=self._classifier,
+                read=self._read,
+                personless=self._personless,
+                progress=progress,
+            )
+            for update in derivation.updates():
+                self._write(update)
+                if self._stopping.is_set():
+                    return 0
+        finally:
+            reader.execute("COMMIT")
+        self._derived_seq = update.derived_seq
+        self._hubs = derivation.hubs
+        return update.derived_seq
+
+    def _rules(self, reader: Reader) -> DeriveRules:
+        return DeriveRules(journey=self._journey, currencies=derived.load_currencies(reader), is_bot=bot_detector())
+
+    def _loop(self) -> None:
+        pause_s = 1.0
+        while not self._stopping.is_set():
+            try:
+                self._catch_up_in_background()
+                self.failure = None
+                pause_s = 1.0
+                self._wake.wait()
+                self._wake.clear()
+                # A moment's patience lets a visit's events share one derivation.
+                self._stopping.wait(0.05)
+            except Exception as error:  # this thread's one boundary: what failed is tried again, and shown
+                self._is_prepared = False
+                self.failure = f"{type(error).__name__}: {error}"
+                if isinstance(error, StoreError) and self._stopping.is_set():
+                    return
+                logger.exception("the projector failed; it tries again in %.0f s", pause_s)
+                self._stopping.wait(pause_s)
+                pause_s = min(pause_s * 2, 60.0)
+
+    def _catch_up_in_background(self) -> None:
+        with self._running:
+            if not self._is_prepared:
+                self.prepare()
+            with self._store.reading() as reader:
+                if self._is_bulk_worth(reader):
+                    self._bulk(reader, None)
+                while not self._stopping.is_set() and self.step(reader) > 0:
+                    pass
+
+    def _notify(self, events: Sequence[StoredEvent]) -> None:
+        if self._has_observers:
+            self._host.notify_events_stored([{**msgspec.json.decode(event.body), "seq": event.seq} for event in events])
+
+    def _derive(self, reader: Reader, events: Sequence[StoredEvent]) -> Update:
+        update = Update(events[-1].seq)
+        facts = [read_stored(self._read, event) for event in events]
+        for fact in facts:
+            if fact.name in self._personless:
+                update.costs.extend(costs_of(fact, self._classifier))
+        step = ClusterStep(
+            reader, update, cache=self._cache, hubs=self._hubs, rules=self._rules(reader), read=self._read
+        )
+        step.run([fact for fact in facts if fact.name not in self._personless])
+        return update

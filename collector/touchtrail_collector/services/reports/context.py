@@ -1,0 +1,62 @@
+"""What reports are made from: derived data, attribution models, the rules' names, the shop's time zone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import msgspec
+
+from touchtrail.events import VOCABULARY, Event
+
+from ...domain.attribution import AttributionModel
+from ...host import PluginHost
+from ...settings import AttributionSettings, Settings
+from ...store.engine import Query
+from ...store.sqlite.queries import SqliteQuery
+from ...store.sqlite.reader import open_reader
+
+
+class ReportContext(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything a report needs besides its parameters.
+
+    Args:
+        models: attribution models by name, in the order reports show them.
+        channel_rule_sets: names and versions of the rules that decided the channels.
+        event_types: the vocabulary with what plugins add to it, by event name; other names are custom.
+        time_zone, attribution: used where the parameters say nothing.
+    """
+
+    query: Query
+    models: Mapping[str, AttributionModel] = {}
+    channel_rule_sets: tuple[str, ...] = ()
+    event_types: Mapping[str, type[Event]] = msgspec.field(default_factory=lambda: VOCABULARY)
+    time_zone: str = "UTC"
+    attribution: AttributionSettings = AttributionSettings()
+
+
+@contextmanager
+def open_report_context(
+    settings: Settings, *, host: PluginHost | None = None, deadline_s: float | None = None
+) -> Iterator[ReportContext]:
+    """Open the database of these settings for reports.
+
+    Args:
+        host: the plugins at hand; None = the installed ones.
+        deadline_s: a query that runs longer than this after the opening is interrupted.
+
+    Raises: DatabaseMissing; PluginError where the settings are strict.
+    """
+    host = host or PluginHost.load(settings)
+    reader = open_reader(settings.store.db, deadline_s=deadline_s)
+    try:
+        yield ReportContext(
+            query=SqliteQuery(reader),
+            models=host.attribution_models(),
+            channel_rule_sets=host.channel_classifier().rule_set_names,
+            event_types=host.event_types(),
+            time_zone=settings.shop.time_zone,
+            attribution=settings.attribution,
+        )
+    finally:
+        reader.close()

@@ -1,0 +1,1 @@
+"""SQLite: the first engine, and the only place with SQL."""

@@ -1,0 +1,89 @@
+"""Sources and their keys. Only a hash of a key is kept: keys are random, so one round of SHA-256 is enough."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import sqlite3
+from typing import NamedTuple
+
+from ...errors import StoreError
+
+
+class KeyOwner(NamedTuple):
+    """Whom a key lets in. ``source_id`` is 0 for a read token."""
+
+    kind: str
+    source_id: int
+    shop_id: int
+    source: str
+
+
+class KeyRow(NamedTuple):
+    """A key as lists show it."""
+
+    hint: str
+    kind: str
+    source: str | None
+    shop: str | None
+    created_at: int
+    revoked_at: int | None
+
+
+def hash_key(key: str) -> str:
+    """Return what is kept of a key."""
+    return hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def ensure_source(connection: sqlite3.Connection, source: str, *, shop: str, currency: str, now_ms: int) -> int:
+    """Return the source's id; make it, and its shop, when they are new."""
+    row = connection.execute("SELECT source_id FROM sources WHERE name = ?", (source,)).fetchone()
+    if row:
+        return int(row[0])
+    connection.execute("INSERT INTO shops (name, currency) VALUES (?, ?) ON CONFLICT DO NOTHING", (shop, currency))
+    shop_id = connection.execute("SELECT shop_id FROM shops WHERE name = ?", (shop,)).fetchone()[0]
+    cursor = connection.execute(
+        "INSERT INTO sources (shop_id, name, created_at) VALUES (?, ?, ?)", (shop_id, source, now_ms)
+    )
+    assert cursor.lastrowid is not None
+    return cursor.lastrowid
+
+
+def create_key(connection: sqlite3.Connection, *, kind: str, source_id: int | None, now_ms: int) -> str:
+    """Store a new key's hash and return the key itself, which cannot be shown again."""
+    key = f"tt{kind[0]}_{secrets.token_urlsafe(24)}"
+    connection.execute(
+        "INSERT INTO keys (key_hash, hint, kind, source_id, created_at) VALUES (?, ?, ?, ?, ?)",
+        (hash_key(key), key[:8], kind, source_id, now_ms),
+    )
+    return key
+
+
+def revoke_key(connection: sqlite3.Connection, key_or_hint: str, *, now_ms: int) -> str:
+    """Revoke a key given whole or by its first characters. Raises StoreError when none or several match."""
+    hints = connection.execute(
+        "SELECT key_hash, hint FROM keys WHERE revoked_at IS NULL AND (key_hash = ? OR hint = ?)",
+        (hash_key(key_or_hint), key_or_hint[:8]),
+    ).fetchall()
+    if len(hints) != 1:
+        raise StoreError(f"{len(hints)} keys match {key_or_hint[:8]!r}; `touchtrail keys list` shows them")
+    connection.execute("UPDATE keys SET revoked_at = ? WHERE key_hash = ?", (now_ms, hints[0][0]))
+    return str(hints[0][1])
+
+
+def list_keys(reader: sqlite3.Connection) -> list[KeyRow]:
+    """Return every key, oldest first."""
+    rows = reader.execute(
+        "SELECT k.hint, k.kind, s.name, h.name, k.created_at, k.revoked_at FROM keys k"
+        " LEFT JOIN sources s USING (source_id) LEFT JOIN shops h USING (shop_id) ORDER BY k.created_at, k.hint"
+    )
+    return [KeyRow._make(row) for row in rows]
+
+
+def load_owners(reader: sqlite3.Connection) -> dict[str, KeyOwner]:
+    """Return whom each valid key's hash lets in."""
+    rows = reader.execute(
+        "SELECT k.key_hash, k.kind, coalesce(k.source_id, 0), coalesce(s.shop_id, 0), coalesce(s.name, '')"
+        " FROM keys k LEFT JOIN sources s USING (source_id) WHERE k.revoked_at IS NULL"
+    )
+    return {row[0]: KeyOwner(*row[1:]) for row in rows}

@@ -1,0 +1,36 @@
+"""Read-only connections, for reports and the projector."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from pathlib import Path
+
+from ...errors import DatabaseMissing
+
+Reader = sqlite3.Connection
+"""A connection that cannot write; what the layers above hold without knowing SQL."""
+
+
+def open_reader(path: Path, *, deadline_s: float | None = None) -> Reader:
+    """Open a connection that cannot write.
+
+    Args:
+        deadline_s: a statement that runs longer is interrupted, counted from the opening: readers that never end
+            would let the write-ahead log grow without bound.
+
+    Raises: DatabaseMissing.
+    """
+    if not path.exists():
+        raise DatabaseMissing(path)
+    connection = sqlite3.connect(
+        f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None, check_same_thread=False
+    )
+    connection.execute("PRAGMA query_only = 1")
+    connection.execute("PRAGMA busy_timeout = 5000")
+    connection.execute("PRAGMA cache_size = -32000")
+    connection.execute("PRAGMA temp_store = MEMORY")
+    if deadline_s is not None:
+        ends_at = time.monotonic() + deadline_s
+        connection.set_progress_handler(lambda: time.monotonic() > ends_at, 100_000)
+    return connection

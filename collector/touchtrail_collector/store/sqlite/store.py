@@ -1,0 +1,143 @@
+"""One database file as the layers above see it: the log, the keys, the derived tables, the readers."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+from ..engine import EventRow, Receipt, RejectRow, StoredEvent
+from . import keys, log
+from .database import FileLock, open_writing_connection
+from .reader import open_reader
+from .writer import Writer, finish_future
+
+T = TypeVar("T")
+
+
+def now_ms() -> int:
+    """Return the time in UTC milliseconds."""
+    return time.time_ns() // 1_000_000
+
+
+class SqliteStore:
+    """The database, opened for writing by this process alone.
+
+    Args:
+        path: the file; made when it is not there.
+        holder: what to write into the lock file, so that a second process can say who holds the database.
+        group_requests: how many requests may share one commit.
+        on_commit: told of each commit: seconds, requests.
+
+    Raises: DatabaseLocked, DatabaseTooNew, DatabaseMissing.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        holder: dict[str, Any] | None = None,
+        group_requests: int = 200,
+        on_commit: Callable[[float, int], None] | None = None,
+    ) -> None:
+        self.path = path
+        self.lock = FileLock(path)
+        self.lock.acquire(holder)
+        try:
+            connection = open_writing_connection(path)
+        except BaseException:
+            self.lock.release()
+            raise
+        self.writer = Writer(connection, group_requests=group_requests, on_commit=on_commit)
+
+    def close(self, timeout_s: float = 5.0) -> None:
+        """Write what was queued and give the file back."""
+        try:
+            self.writer.close(timeout_s)
+        finally:
+            self.lock.release()
+
+    def __enter__(self) -> SqliteStore:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def append(self, events: Sequence[EventRow], rejects: Sequence[RejectRow] = ()) -> Future[Receipt]:
+        """Commit a batch as a whole; the future is done only after the commit is on disk."""
+        future: Future[Receipt] = Future()
+        self.writer.append(events, rejects, partial(finish_future, future))
+        return future
+
+    def append_then(
+        self,
+        events: Sequence[EventRow],
+        rejects: Sequence[RejectRow],
+        done: Callable[[Receipt | None, BaseException | None], None],
+    ) -> None:
+        """The same without a future: ``done`` is called in the writer's thread."""
+        self.writer.append(events, rejects, done)
+
+    def scan(self, after_seq: int, limit: int) -> list[StoredEvent]:
+        """Return events in log order, the first one after ``after_seq``."""
+        with self.reading() as reader:
+            return log.scan(reader, after_seq, limit)
+
+    def write(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Run ``work`` on the writing connection in a transaction and wait for its commit."""
+        result: T = self.writer.call(work).result()
+        return result
+
+    @contextmanager
+    def reading(self, deadline_s: float | None = None) -> Iterator[sqlite3.Connection]:
+        """Give a connection that cannot write, closed at the end of the block."""
+        reader = open_reader(self.path, deadline_s=deadline_s)
+        try:
+            yield reader
+        finally:
+            reader.close()
+
+    def meta(self, name: str) -> str:
+        """Return one of the file's own values. Raises KeyError."""
+        with self.reading() as reader:
+            row = reader.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
+        if row is None:
+            raise KeyError(name)
+        return str(row[0])
+
+    def create_key(self, *, source: str | None, shop: str = "default", currency: str = "EUR") -> str:
+        """Make a write key for a source, or a read token when there is none, and return it."""
+
+        def work(connection: sqlite3.Connection) -> str:
+            source_id = None
+            if source is not None:
+                source_id = keys.ensure_source(connection, source, shop=shop, currency=currency, now_ms=now_ms())
+            kind = "read" if source is None else "write"
+            return keys.create_key(connection, kind=kind, source_id=source_id, now_ms=now_ms())
+
+        return self.write(work)
+
+    def ensure_source(self, source: str, *, shop: str = "default", currency: str = "EUR") -> int:
+        """Return the id of a source, made when it is new."""
+        return self.write(
+            lambda connection: keys.ensure_source(connection, source, shop=shop, currency=currency, now_ms=now_ms())
+        )
+
+    def revoke_key(self, key_or_hint: str) -> str:
+        """Revoke a key and return its first characters."""
+        return self.write(lambda connection: keys.revoke_key(connection, key_or_hint, now_ms=now_ms()))
+
+    def list_keys(self) -> list[keys.KeyRow]:
+        """Return every key, oldest first."""
+        with self.reading() as reader:
+            return keys.list_keys(reader)
+
+    def key_owners(self) -> dict[str, keys.KeyOwner]:
+        """Return whom each valid key's hash lets in."""
+        with self.reading() as reader:
+            return keys.load_owners(reader)

@@ -1,0 +1,248 @@
+"""The writer thread: the only code that writes to the file, in groups that share one fsync."""
+
+from __future__ import annotations
+
+import queue
+import sqlite3
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any, Protocol
+
+from ...errors import StoreError, StoreUnavailable
+from ..engine import EventRow, Receipt, RejectRow
+
+INSERT_EVENT = (
+    "INSERT INTO events (source_id, event_id, name, occurred_at, sent_at, received_at, anonymous_id, customer_id, body)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
+)
+INSERT_REJECT = "INSERT INTO quarantine (received_at, source_id, code, field, message, body) VALUES (?, ?, ?, ?, ?, ?)"
+COUNT = (
+    "INSERT INTO counters (source_id, day, name, n) VALUES (?, ?, ?, ?)"
+    " ON CONFLICT (source_id, day, name) DO UPDATE SET n = n + excluded.n"
+)
+
+
+Done = Callable[[Any, BaseException | None], None]
+
+
+class Job(Protocol):
+    """Something to write. ``run`` does it inside the group's transaction, ``finish`` is told after the commit."""
+
+    def run(self, connection: sqlite3.Connection) -> Any: ...
+    def finish(self, result: Any, error: BaseException | None) -> None: ...
+
+
+class AppendJob:
+    """One request's events and rejects, and whom to tell when they are committed."""
+
+    __slots__ = ("done", "events", "rejects")
+
+    def __init__(self, events: Sequence[EventRow], rejects: Sequence[RejectRow], done: Done) -> None:
+        self.events = events
+        self.rejects = rejects
+        self.done = done
+
+    def run(self, connection: sqlite3.Connection) -> Receipt:
+        return append_rows(connection, self.events, self.rejects)
+
+    def finish(self, result: Any, error: BaseException | None) -> None:
+        self.done(result, error)
+
+
+class CallJob:
+    """Any other work on the writing connection; it ends its group."""
+
+    __slots__ = ("call", "done")
+
+    def __init__(self, call: Callable[[sqlite3.Connection], Any], done: Done) -> None:
+        self.call = call
+        self.done = done
+
+    def run(self, connection: sqlite3.Connection) -> Any:
+        return self.call(connection)
+
+    def finish(self, result: Any, error: BaseException | None) -> None:
+        self.done(result, error)
+
+
+def finish_future(future: Future[Any], result: Any, error: BaseException | None) -> None:
+    """Hand a result or an error to whoever waits, unless they went away."""
+    if not future.set_running_or_notify_cancel():
+        return
+    if error is not None:
+        future.set_exception(error)
+    else:
+        future.set_result(result)
+
+
+def append_rows(connection: sqlite3.Connection, events: Sequence[EventRow], rejects: Sequence[RejectRow]) -> Receipt:
+    """Insert rows inside the caller's transaction; an event that is there already counts as a duplicate."""
+    stored = 0
+    if len(events) == 1:
+        stored = connection.execute(INSERT_EVENT, events[0]).rowcount
+    elif events:
+        stored = connection.executemany(INSERT_EVENT, events).rowcount
+    if rejects:
+        connection.executemany(INSERT_REJECT, rejects)
+    receipt = Receipt(stored, len(events) - stored)
+    count_rows(connection, events, rejects, receipt)
+    return receipt
+
+
+def count_rows(
+    connection: sqlite3.Connection, events: Sequence[EventRow], rejects: Sequence[RejectRow], receipt: Receipt
+) -> None:
+    """Add to the day's counters: what was sent must equal stored + duplicates + rejected."""
+    first = events[0] if events else rejects[0]
+    source_id = first.source_id or 0
+    day = utc_day(first.received_at)
+    counts = Counter({"accepted": receipt.stored, "duplicate": receipt.duplicates})
+    counts.update(f"rejected:{reject.code}" for reject in rejects)
+    connection.executemany(COUNT, [(source_id, day, name, n) for name, n in counts.items() if n])
+
+
+_day_cache: dict[int, str] = {}
+
+
+def utc_day(at_ms: int) -> str:
+    """Return the UTC day of a time, `2026-11-21`."""
+    number = at_ms // 86_400_000
+    day = _day_cache.get(number)
+    if day is None:
+        day = _day_cache[number] = datetime.fromtimestamp(number * 86_400, UTC).strftime("%Y-%m-%d")
+    return day
+
+
+class Writer:
+    """Takes jobs from any thread and commits them in groups.
+
+    Whatever waits when the last commit ends forms the next group, up to ``group_requests``: under load many
+    requests share one fsync, alone a request waits for nobody.
+
+    Args:
+        connection: the one writing connection; from now on it belongs to the thread.
+        on_commit: called after each commit with what it took in seconds and how many jobs it held.
+    """
+
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        *,
+        group_requests: int = 200,
+        on_commit: Callable[[float, int], None] | None = None,
+    ) -> None:
+        self._connection = connection
+        self._group_requests = group_requests
+        self._on_commit = on_commit
+        self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._closed = False
+        self._thread = threading.Thread(target=self._loop, name="touchtrail-writer", daemon=True)
+        self._thread.start()
+
+    def append(self, events: Sequence[EventRow], rejects: Sequence[RejectRow], done: Done) -> None:
+        """Queue a batch; ``done`` is told in this thread, after the commit is on disk."""
+        if events or rejects:
+            self.submit(AppendJob(events, rejects, done))
+        else:
+            done(Receipt(0, 0), None)
+
+    def call(self, work: Callable[[sqlite3.Connection], Any]) -> Future[Any]:
+        """Run ``work`` on the writing connection, inside a transaction."""
+        future: Future[Any] = Future()
+        self.submit(CallJob(work, partial(finish_future, future)))
+        return future
+
+    def submit(self, job: Job) -> None:
+        """Queue a job. Raises StoreUnavailable after `close`."""
+        if self._closed:
+            raise StoreUnavailable("the collector is stopping")
+        self._jobs.put(job)
+
+    @property
+    def backlog(self) -> int:
+        """Jobs that wait."""
+        return self._jobs.qsize()
+
+    def close(self, timeout_s: float = 5.0) -> None:
+        """Write everything that was queued, checkpoint and close the connection."""
+        if self._closed:
+            return
+        self._closed = True
+        self._jobs.put(None)
+        self._thread.join(timeout_s)
+        if self._thread.is_alive():
+            raise StoreError(f"the writer still had {self.backlog} jobs after {timeout_s} s")
+
+    def _loop(self) -> None:
+        ending = False
+        while not ending:
+            group, ending = self._next_group()
+            if group:
+                self._write(group)
+        self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        self._connection.close()
+
+    def _next_group(self) -> tuple[list[Job], bool]:
+        first = self._jobs.get()
+        if first is None:
+            return [], True
+        group = [first]
+        while len(group) < self._group_requests and not isinstance(group[-1], CallJob):
+            try:
+                job = self._jobs.get_nowait()
+            except queue.Empty:
+                break
+            if job is None:
+                return group, True
+            group.append(job)
+        return group, False
+
+    def _write(self, group: list[Job]) -> None:
+        started = time.perf_counter()
+        try:
+            results = self._commit(group)
+        except BaseException as error:  # noqa: BLE001 - this thread's one boundary: whoever waits gets the error
+            self._write_alone(group, error)
+            return
+        for job, result in zip(group, results, strict=True):
+            job.finish(result, None)
+        if self._on_commit is not None:
+            self._on_commit(time.perf_counter() - started, len(group))
+
+    def _commit(self, group: Iterable[Job]) -> list[Any]:
+        connection = self._connection
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            results = [job.run(connection) for job in group]
+            connection.execute("COMMIT")
+        except BaseException:
+            # On a full disk SQLite has rolled back by itself, and a second ROLLBACK would hide the error.
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
+        return results
+
+    def _write_alone(self, group: list[Job], error: BaseException) -> None:
+        # One job may have spoilt the others' commit: try each by itself, so that only the culprit fails.
+        for job in group:
+            if len(group) > 1:
+                try:
+                    results = self._commit([job])
+                except BaseException as own_error:  # noqa: BLE001
+                    job.finish(None, as_store_error(own_error))
+                else:
+                    job.finish(results[0], None)
+            else:
+                job.finish(None, as_store_error(error))
+
+
+def as_store_error(error: BaseException) -> BaseException:
+    """Turn SQLite's own errors into the collector's; the sender may try again later."""
+    if isinstance(error, sqlite3.OperationalError):
+        return StoreUnavailable(f"the database cannot be written: {error}; free some disk space or check its folder")
+    return error

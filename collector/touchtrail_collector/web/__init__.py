@@ -1,0 +1,1 @@
+"""HTTP: Starlette routes over the services."""

@@ -1,0 +1,139 @@
+"""Every HTTP error is made here: JSON with a stable code, a message, and the field at fault where there is one."""
+
+from __future__ import annotations
+
+import msgspec
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from ..errors import StoreUnavailable, TouchtrailCollectorError, UsageError
+
+RETRY_AFTER_S = 2
+
+
+class ErrorBody(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What the body of an error says."""
+
+    code: str
+    message: str
+    field: str | None = None
+
+
+class HttpError(Exception):
+    """A request cannot be served as it is.
+
+    Attributes:
+        status: the HTTP status.
+        body: what the answer says.
+        retry_after_s: sent as Retry-After; always with 429 and 503.
+    """
+
+    def __init__(
+        self, status: int, code: str, message: str, *, field: str | None = None, retry_after_s: int | None = None
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.body = ErrorBody(code, message, field)
+        self.retry_after_s = retry_after_s
+
+    def response(self) -> Response:
+        """Return the answer."""
+        headers = {} if self.retry_after_s is None else {"Retry-After": str(self.retry_after_s)}
+        if self.status == 401:
+            headers["WWW-Authenticate"] = 'Bearer realm="touchtrail"'
+        return Response(msgspec.json.encode(self.body), self.status, headers=headers, media_type="application/json")
+
+
+def bad_body(code: str, message: str) -> HttpError:
+    """400: the body cannot be read."""
+    return HttpError(400, code, message)
+
+
+def body_too_large(limit: int) -> HttpError:
+    """413: more bytes than allowed, before or after decompression."""
+    return HttpError(413, "body_too_large", f"the body is larger than {limit} bytes; send smaller batches")
+
+
+def no_key() -> HttpError:
+    """401: no key, or one that does not exist or was revoked."""
+    return HttpError(
+        401,
+        "unknown_key",
+        "send a valid write key as 'Authorization: Bearer KEY' or ?key=KEY; `touchtrail keys create --source NAME` "
+        "makes one",
+    )
+
+
+def no_token() -> HttpError:
+    """401: a report needs a read token."""
+    return HttpError(
+        401,
+        "unknown_token",
+        "send a read token as 'Authorization: Bearer TOKEN'; `touchtrail keys create --read` makes one",
+    )
+
+
+def wrong_kind_of_key(needed: str) -> HttpError:
+    """403: a read token where a write key is needed, or the other way round."""
+    return HttpError(403, "wrong_key_kind", f"this key is valid, but {needed} is needed here")
+
+
+def wrong_host(name: str) -> HttpError:
+    """421: the Host header names somebody else."""
+    return HttpError(
+        421,
+        "wrong_host",
+        f"this collector does not answer for {name[:100]!r}; add the name to allowed_hosts in [server]",
+    )
+
+
+def unavailable(message: str) -> HttpError:
+    """503: the database cannot take it now; nothing was lost, try again."""
+    return HttpError(503, "unavailable", message, retry_after_s=RETRY_AFTER_S)
+
+
+def from_store(error: BaseException) -> HttpError:
+    """Turn what went wrong below into an answer."""
+    if isinstance(error, HttpError):
+        return error
+    if isinstance(error, StoreUnavailable):
+        return unavailable(str(error))
+    return HttpError(500, "internal_error", "the collector failed; its log says how. Nothing of this request was kept.")
+
+
+async def send_error(error: HttpError, scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer a raw ASGI request with an error."""
+    await error.response()(scope, receive, send)
+
+
+def handle_http_error(_: Request, error: Exception) -> Response:
+    """Starlette's handler for `HttpError`."""
+    assert isinstance(error, HttpError)
+    return error.response()
+
+
+def handle_starlette_error(request: Request, error: Exception) -> Response:
+    """Starlette's own errors (404, 405) in our form."""
+    assert isinstance(error, HTTPException)
+    codes = {404: "not_found", 405: "method_not_allowed"}
+    message = {
+        404: f"there is nothing at {request.url.path}",
+        405: f"{request.method} is not allowed at {request.url.path}",
+    }
+    answer = HttpError(
+        error.status_code, codes.get(error.status_code, "http_error"), message.get(error.status_code, error.detail)
+    ).response()
+    for name, value in (error.headers or {}).items():
+        answer.headers[name] = value
+    return answer
+
+
+def handle_collector_error(_: Request, error: Exception) -> Response:
+    """Errors of the layers below that say what to do."""
+    assert isinstance(error, TouchtrailCollectorError)
+    if isinstance(error, StoreUnavailable):
+        return unavailable(str(error)).response()
+    code = "bad_usage" if isinstance(error, UsageError) else "bad_request"
+    return HttpError(400, code, str(error)).response()

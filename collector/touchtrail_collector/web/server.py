@@ -1,0 +1,93 @@
+"""Runs the application on uvicorn: says where it listens as soon as it does, and stops without losing anything."""
+
+from __future__ import annotations
+
+import logging
+import socket
+from collections.abc import Callable
+
+import uvicorn
+
+from ..errors import StoreError
+from ..services.collector import Collector
+from .app import create_app
+
+logger = logging.getLogger("touchtrail_collector.web")
+
+
+class Server(uvicorn.Server):
+    """uvicorn, told apart only by whom it tells that it accepts connections."""
+
+    def __init__(self, config: uvicorn.Config, on_listening: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._on_listening = on_listening
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start, then tell."""
+        await super().startup(sockets)
+        if not self.should_exit:
+            self._on_listening()
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """Return a socket bound to the address. Raises StoreError's sibling in words a person can act on."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    bound = socket.socket(family, socket.SOCK_STREAM)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        bound.bind((host, port))
+    except OSError as error:
+        bound.close()
+        raise AddressInUse(host, port, error) from None
+    return bound
+
+
+class AddressInUse(StoreError):
+    """The address cannot be listened on."""
+
+    def __init__(self, host: str, port: int, error: OSError) -> None:
+        self.host = host
+        self.port = port
+        super().__init__(
+            f"cannot listen on {host}:{port}: {error.strerror}; choose another with --port (0 = a free one)"
+        )
+
+
+def url_of(bound: socket.socket) -> str:
+    """Return the address a socket is bound to as a URL."""
+    host, port = bound.getsockname()[:2]
+    if host in ("0.0.0.0", "::"):  # noqa: S104 - compared, not bound
+        host = "127.0.0.1"
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def make_server(collector: Collector, bound: socket.socket, on_listening: Callable[[str], None]) -> Server:
+    """Return a server for the collector; `run(sockets=[bound])` serves until it is told to stop.
+
+    Args:
+        on_listening: called with the URL as soon as connections are accepted.
+    """
+    url = url_of(bound)
+    collector.announce(url)
+    settings = collector.settings.server
+    config = uvicorn.Config(
+        create_app(collector),
+        log_config=None,
+        access_log=False,
+        lifespan="off",
+        server_header=False,
+        date_header=False,
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=list(settings.trusted_proxies),
+        timeout_graceful_shutdown=max(int(settings.shutdown_timeout_s), 1),
+    )
+    return Server(config, lambda: on_listening(url))
+
+
+def serve(collector: Collector, on_listening: Callable[[str], None]) -> None:
+    """Serve until SIGTERM or SIGINT; then finish what was begun, write it and give the file back."""
+    bound = bind(collector.settings.server.host, collector.settings.server.port)
+    try:
+        make_server(collector, bound, on_listening).run(sockets=[bound])
+    finally:
+        bound.close()

@@ -1,0 +1,186 @@
+"""Every knob of a client, with its default and unit; the only place of the SDK that reads the environment."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+
+from .errors import OptionsError
+
+_PREFIX: Final = "TOUCHTRAIL_"
+_TRUE: Final = frozenset({"1", "true", "yes", "on"})
+_FALSE: Final = frozenset({"0", "false", "no", "off", ""})
+_LIMITS: Final[dict[str, tuple[float, float]]] = {
+    "max_spool_bytes": (65_536, 2**40),
+    "max_spool_age_s": (1, 10 * 365 * 86_400),
+    "segment_bytes": (4_096, 2**30),
+    "max_memory_bytes": (65_536, 2**36),
+    "max_event_bytes": (256, 1_048_576),
+    "batch_events": (1, 2_500),
+    "batch_bytes": (1_024, 5_000_000),
+    "gzip_above_bytes": (0, 2**40),
+    "linger_s": (0, 3_600),
+    "connect_timeout_s": (0.001, 3_600),
+    "timeout_s": (0.001, 3_600),
+    "backoff_min_s": (0, 3_600),
+    "backoff_max_s": (0, 86_400),
+    "retry_after_max_s": (0, 86_400),
+    "close_timeout_s": (0, 3_600),
+}
+"""Smallest and largest value of each number."""
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a client can be told; each is a keyword argument of ``Client`` and a ``TOUCHTRAIL_*`` variable.
+
+    Args:
+        url: the collector's address, `https://collect.shop.example`; events go to its `/v1/events`.
+        key: the write key of the source; never shown in a repr or a log line.
+        disabled: take no event and send none: ``track`` returns False. For machines that must not report.
+        strict: raise ``EventRefusedError`` instead of returning False, and check every event as the collector will.
+            For tests and development.
+        memory_only: keep waiting events in memory, not on disk; they are lost with the process.
+        spool_dir: folder of the spool; in it there is one folder per collector address and key. None = the
+            user's state directory.
+        max_spool_bytes: how much waiting events may take on disk, over all processes with the same spool.
+        max_spool_age_s: how long an event waits at most before it is given up.
+        segment_bytes: size at which a spool file is finished and the next begun.
+        max_memory_bytes: how much waiting events may take in memory, where there is no disk to take them.
+        max_event_bytes: largest event, encoded.
+        batch_events: most events in one request.
+        batch_bytes: most bytes in one request, before compression.
+        gzip_above_bytes: a request with more bytes than this is compressed.
+        linger_s: how long the first waiting event waits for others to share its request.
+        connect_timeout_s: how long a connection may take.
+        timeout_s: how long a request may take in total.
+        backoff_min_s: upper bound of the first random wait after a failure; it doubles with each failure.
+        backoff_max_s: largest bound of that wait.
+        retry_after_max_s: longest wait the collector may ask for.
+        close_timeout_s: how long leaving a ``with`` block and the interpreter's exit wait for delivery at most.
+
+    Raises:
+        OptionsError: values that cannot work, all of them named.
+    """
+
+    url: str = ""
+    key: str = ""
+    disabled: bool = False
+    strict: bool = False
+    memory_only: bool = False
+    spool_dir: str | os.PathLike[str] | None = None
+    max_spool_bytes: int = 64 * 1024 * 1024
+    max_spool_age_s: float = 7 * 86_400.0
+    segment_bytes: int = 1024 * 1024
+    max_memory_bytes: int = 16 * 1024 * 1024
+    max_event_bytes: int = 64 * 1024
+    batch_events: int = 100
+    batch_bytes: int = 500_000
+    gzip_above_bytes: int = 1024
+    linger_s: float = 0.2
+    connect_timeout_s: float = 3.0
+    timeout_s: float = 15.0
+    backoff_min_s: float = 1.0
+    backoff_max_s: float = 60.0
+    retry_after_max_s: float = 300.0
+    close_timeout_s: float = 0.5
+
+    def __post_init__(self) -> None:
+        problems = [*_number_problems(self), *_address_problems(self)]
+        if not isinstance(self.spool_dir, str | os.PathLike | None) or self.spool_dir == "":
+            problems.append("spool_dir: give a folder's path, or None for the user's state directory")
+        if problems:
+            raise OptionsError(problems)
+
+    def __repr__(self) -> str:
+        shown = (f"{name}={getattr(self, name)!r}" for name in self.__struct_fields__ if name != "key")
+        return f"Options({', '.join(shown)}, key={'***' if self.key else ''!r})"
+
+    @classmethod
+    def from_env(cls, environment: Mapping[str, str] | None = None, **given: Any) -> Options:
+        """Return the options the ``TOUCHTRAIL_*`` variables set; an argument given here wins over its variable.
+
+        Args:
+            environment: variables to read instead of the process's own.
+
+        Raises:
+            OptionsError: every value that cannot be read or cannot work, and every unknown argument.
+        """
+        values, problems = _from_variables(os.environ if environment is None else environment, given)
+        if problems:
+            raise OptionsError(problems)
+        return cls(**values, **given)
+
+
+def default_spool_dir() -> str:
+    """Return the spool's folder in the user's state directory (XDG Base Directory: ``$XDG_STATE_HOME``)."""
+    state = os.environ.get("XDG_STATE_HOME", "")
+    if not os.path.isabs(state):
+        state = os.path.join(os.path.expanduser("~"), ".local", "state")
+    return os.path.join(state, "touchtrail", "spool")
+
+
+def _from_variables(variables: Mapping[str, str], given: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    values: dict[str, Any] = {}
+    problems = [f"{name}: no such option" for name in given if name not in Options.__struct_fields__]
+    for name, default in zip(Options.__struct_fields__, Options.__struct_defaults__, strict=True):
+        text = variables.get(_PREFIX + name.upper())
+        if text is None or name in given:
+            continue
+        try:
+            values[name] = _read(text, default)
+        except ValueError:
+            kind = "1 or 0" if isinstance(default, bool) else "a number"
+            problems.append(f"{_PREFIX}{name.upper()}: must be {kind}")
+    return values, problems
+
+
+def _read(text: str, default: object) -> str | bool | int | float:
+    if isinstance(default, bool):
+        word = text.strip().lower()
+        if word not in _TRUE | _FALSE:
+            raise ValueError(text)
+        return word in _TRUE
+    if isinstance(default, int | float):
+        return type(default)(text)
+    return text.strip()
+
+
+def _number_problems(options: Options) -> list[str]:
+    problems = []
+    for name, default in zip(options.__struct_fields__, options.__struct_defaults__, strict=True):
+        value = getattr(options, name)
+        if isinstance(default, bool):
+            if not isinstance(value, bool):
+                problems.append(f"{name}: must be True or False")
+        elif name in _LIMITS:
+            least, most = _LIMITS[name]
+            kinds = (int,) if isinstance(default, int) and not name.endswith("_s") else (int, float)
+            if isinstance(value, bool) or not isinstance(value, kinds) or not least <= value <= most:
+                problems.append(f"{name}: must be between {least:g} and {most:g}")
+    return problems
+
+
+def _address_problems(options: Options) -> list[str]:
+    problems = []
+    if not isinstance(options.url, str) or not isinstance(options.key, str):
+        return ["url, key: must be text"]
+    if options.url and not _is_address(options.url):
+        problems.append("url: must be an http or https address such as https://collect.shop.example")
+    if options.key and not (options.key.isascii() and options.key.isprintable() and " " not in options.key):
+        problems.append("key: must be printable ASCII without spaces, as `touchtrail keys create` prints it")
+    return problems
+
+
+def _is_address(url: str) -> bool:
+    from urllib.parse import urlsplit
+
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        return False
+    plain = url.isprintable() and " " not in url and not parts.query and not parts.fragment
+    return parts.scheme in ("http", "https") and bool(parts.hostname) and plain
