@@ -1,7 +1,8 @@
-"""Every event of Segment's specification, with the properties of its examples, becomes a standard event that is kept."""
+"""Every event of Segment's specification, with its example's properties, becomes a standard event that is kept."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -9,6 +10,7 @@ import pytest
 from touchtrail.events import VOCABULARY
 from touchtrail_collector.domain.event import CheckedEvent, EventChecker, EventRejected
 from touchtrail_collector.domain.privacy import Pseudonymiser
+from touchtrail_plugins.sources import segment
 from touchtrail_plugins.sources._segment_event import ItemError, Origin, to_event, to_name
 from touchtrail_plugins.sources._segment_names import SEGMENT_NAMES
 
@@ -279,7 +281,8 @@ def test_contact_data_is_taken_from_properties_and_from_the_contexts_traits() ->
 def test_page_and_screen_are_views() -> None:
     item = {
         "type": "page", "anonymousId": "a", "name": "Home", "category": "Docs",
-        "properties": {"url": "https://shop.example/p", "referrer": "https://www.google.com/", "title": "T", "path": "/p", "colour": 1},
+        "properties": {"url": "https://shop.example/p", "referrer": "https://www.google.com/",
+                       "title": "T", "path": "/p", "colour": 1},
         "context": {"page": {"url": "https://other.example"}},
     }  # fmt: skip
     event = convert(item)
@@ -345,7 +348,8 @@ def test_group_is_a_custom_event_and_does_not_identify_the_person_by_the_company
 
 @pytest.mark.parametrize(
     ("spoken", "name"),
-    [("Song Played", "song_played"), ("songPlayed", "song_played"), ("Größe gewählt!", "grosse_gewahlt"), ("3D View", "_3d_view"),
+    [("Song Played", "song_played"), ("songPlayed", "song_played"), ("Größe gewählt!", "grosse_gewahlt"),
+     ("3D View", "_3d_view"),
      ("Trial Ended", "trial_ended"), ("Application Opened", "application_opened"), ("A/B – Test", "a_b_test")],
 )  # fmt: skip
 def test_an_unknown_event_is_kept_under_a_legal_name_with_the_one_it_had(spoken: str, name: str) -> None:
@@ -435,3 +439,12 @@ def test_the_message_id_is_the_events_id_and_one_that_is_too_long_is_hashed() ->
     assert (long[:7], len(long)) == ("sha256:", 71)
     check(convert(item | {"messageId": "m" * 200}))
     assert convert(item)["event_id"] == convert(item)["event_id"] != convert(item | {"userId": "v"})["event_id"]
+
+
+def test_every_name_path_and_setting_is_documented() -> None:
+    text = Path(segment.__file__).with_name("README.md").read_text(encoding="utf-8")
+    section = text[text.index("## `source.segment`") : text.index("## `source.csv`")]
+    names = {spoken for spellings in SEGMENT_NAMES.values() for spoken in spellings} | set(SEGMENT_NAMES)
+    names |= {endpoint.path for source in segment.touchtrail_sources(settings=None) for endpoint in source.endpoints}
+    names |= set(segment.SegmentSettings.__struct_fields__)
+    assert {name for name in names if f"`{name}`" not in section} == set()

@@ -81,7 +81,7 @@ def _make_command(report: Report) -> click.Command:
         _run(report, given)
 
     for field in reversed(msgspec.structs.fields(report.parameters)):
-        run = _add_option(field.name, field.type)(run)  # type: ignore[assignment]
+        run = _add_option(field.name, field.type)(run)
     table = click.option("--table", "table_name", metavar="NAME", help="Which table, where a report has several.")
     run = table(format_option("table", "json", "csv")(settings_options(run)))
     return click.command(report.name, help=report.answers, short_help=report.answers)(run)

@@ -119,7 +119,7 @@ class Feelings(Question[FeelingRow], frozen=True, kw_only=True):
 
 
 class PersonOrderRow(NamedTuple):
-    """One order of the person; ``placed_at`` None = only later events of it have come."""
+    """One order of the person; ``placed_at`` None = only later events have come; ``coupon_codes`` a JSON array."""
 
     order_id: str
     state: str
@@ -179,3 +179,17 @@ class Roads(Question[RoadRow], frozen=True, kw_only=True):
     start_ms: int
     end_ms: int
     limit: int
+
+
+class EventPersonRow(NamedTuple):
+    """Whom one event was given to."""
+
+    event_id: str
+    person_id: int
+
+
+class EventPersons(Question[EventPersonRow], frozen=True, kw_only=True):
+    """The person of every contact on anybody's road."""
+
+    name = "event_persons"
+    row = EventPersonRow

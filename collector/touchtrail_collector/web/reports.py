@@ -10,8 +10,8 @@ from starlette.responses import Response
 
 from ..errors import ReportError
 from ..services.collector import Collector
-from ..services.report_context import open_report_context
-from ..services.reports import REPORTS
+
+from ..services.reports import REPORTS, open_report_context
 from .errors import HttpError, no_token, wrong_kind_of_key
 from .health import json_response
 
@@ -42,7 +42,8 @@ def check_token(collector: Collector, authorization: str) -> None:
 def compute(collector: Collector, name: str, values: Mapping[str, Sequence[str]]) -> object:
     """Return a report's result. Raises HttpError 400 naming the parameter at fault."""
     entry = REPORTS[name]
-    with open_report_context(collector.settings, collector.host) as context:
+    deadline_s = collector.settings.store.report_deadline_s
+    with open_report_context(collector.settings, host=collector.host, deadline_s=deadline_s) as context:
         try:
             return entry.run(context, entry.read_parameters(values))
         except ReportError as error:

@@ -288,7 +288,7 @@ def to_name(spoken: str) -> str:
     A name that is too long, or has no Latin letter or digit, gets a part that tells it from others like it.
     """
     plain = unicodedata.normalize("NFKD", spoken.replace("ß", "ss")).encode("ascii", "ignore").decode()
-    words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", plain)
+    words = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", plain)
     name = re.sub(r"[^a-z0-9]+", "_", words.lower()).strip("_")
     if not name or len(name) > NAME_CHARACTERS - 1:
         digest = hashlib.sha256(spoken.encode()).hexdigest()[:8]

@@ -12,7 +12,7 @@ _FLAGS: Final = os.O_CLOEXEC | os.O_NOFOLLOW if os.name == "posix" else 0
 _DEAD_LETTERS: Final = "dead-letters.jsonl"
 _DEAD_LETTERS_BYTES: Final = 8 * 1024 * 1024
 _LOCK_SUFFIX: Final = ".lock"
-OWNER_PATTERN: Final = r"\d{13}-\d+-[0-9a-f]{16}"
+OWNER_PATTERN: Final = r"\d{19}-\d+-[0-9a-f]{16}"
 _LOCK_NAME: Final = re.compile(rf"({OWNER_PATTERN})\.lock")
 
 
@@ -52,7 +52,7 @@ class Spool:
             if self.folder < 0:
                 os.makedirs(self._path, mode=0o700, exist_ok=True)
                 self.folder = _open_folder(self._path)
-            owner = f"{int(time.time() * 1000):013d}-{os.getpid()}-{os.urandom(8).hex()}"
+            owner = f"{time.time_ns():019d}-{os.getpid()}-{os.urandom(8).hex()}"
             if not self.claim(owner):
                 raise OSError("the spool's lock was taken by another process")
             self._owner = owner

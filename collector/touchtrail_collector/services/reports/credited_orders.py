@@ -16,7 +16,7 @@ from ...store.engine import Query
 from ...store.questions import Booked, OrderRow, OrderValues
 from .conversion_paths import OrderPaths
 from .model_choice import ChosenModel
-from .period import BEGINNING_MS, end_of_day_ms
+from .period import BEGINNING_MS, ETERNITY_MS, end_of_day_ms
 from .scope import Frame
 
 Basis = Literal["order_date", "change_date"]
@@ -76,6 +76,8 @@ def value_orders(query: Query, frame: Frame, orders: list[OrderRow], *, basis: B
 
     On `change_date` an order's credit for the period is the credit of its value at the end minus that of its value
     at the beginning, so that the credit of successive periods adds up to the whole, touch by touch.
+
+    Raises: ReportError naming an order whose changes do not sum to its net amount.
     """
     as_of_ms = end_of_day_ms(as_of, frame.zone)
     until_ms = as_of_ms if basis == "order_date" else min(frame.end_ms, as_of_ms)
@@ -84,6 +86,8 @@ def value_orders(query: Query, frame: Frame, orders: list[OrderRow], *, basis: B
     values = {row.order_id: (row.before_minor, row.until_minor) for row in rows}
     pairs = [values.get(order.order_id, (0, 0)) for order in orders]
     before, until = np.array(pairs, np.int64).reshape(-1, 2).T
+    if until_ms == ETERNITY_MS:
+        _check_ledger(orders, until)
     at_ms = np.array([order.placed_at for order in orders], np.int64)
     own = np.array([order.currency == frame.scope.currency for order in orders], np.bool_)
     placed = own & (at_ms >= frame.start_ms) & (at_ms < min(frame.end_ms, as_of_ms))
@@ -153,6 +157,15 @@ def check_against_books(query: Query, frame: Frame, valuation: Valuation, credit
             raise ReportError(
                 f"{credit.chosen.model.name} credits {micro} millionths of conversions and {money} minor units of"
                 f" {valuation.conversions} orders worth {valuation.revenue_minor}; please report this"
+            )
+
+
+def _check_ledger(orders: list[OrderRow], sums: Int64s) -> None:
+    for order, changed in zip(orders, sums.tolist(), strict=True):
+        if order.net_minor != changed:
+            raise ReportError(
+                f"order {order.order_id}: its changes sum to {changed} {order.currency} minor units, its net amount is"
+                f" {order.net_minor}; run `touchtrail rebuild`, and report it if it stays"
             )
 
 

@@ -111,7 +111,7 @@ class PersonOrder(msgspec.Struct, frozen=True, kw_only=True):
     refunded_minor: int
     charged_back_minor: int
     net_minor: int
-    coupon_codes: str | None
+    coupon_codes: tuple[str, ...]
     changes: tuple[OrderChange, ...]
 
 
@@ -257,7 +257,7 @@ def _person_order(row: PersonOrderRow, changes: list[OrderChangeRow]) -> PersonO
         refunded_minor=row.refunded_minor,
         charged_back_minor=row.charged_back_minor,
         net_minor=row.net_minor,
-        coupon_codes=row.coupon_codes,
+        coupon_codes=msgspec.json.decode(row.coupon_codes or "[]", type=tuple[str, ...]),
         changes=tuple(
             OrderChange(at_ms=change.at, kind=change.kind, amount_minor=change.amount_minor, reason=change.reason)
             for change in changes

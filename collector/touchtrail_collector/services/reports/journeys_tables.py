@@ -104,7 +104,7 @@ def _order_rows(journey: Journey) -> tuple[tuple[object, ...], ...]:
     rows: list[tuple[object, ...]] = []
     for order in journey.orders:
         worth = Measure(order.net_minor, "money", order.currency)
-        rows.append((order.order_id, order.placed_at_ms, f"now {order.state}", worth, order.coupon_codes))
+        rows.append((order.order_id, order.placed_at_ms, f"now {order.state}", worth, ", ".join(order.coupon_codes)))
         rows += [
             ("", change.at_ms, change.kind, Measure(change.amount_minor, "money", order.currency), change.reason)
             for change in order.changes

@@ -1,0 +1,1 @@
+"""Podcasts for touchtrail: three plugins in one package."""

@@ -1,0 +1,268 @@
+"""Worker: each event at least once with the same id, or counted; what each answer of the collector leads to."""
+
+from __future__ import annotations
+
+import time
+import tracemalloc
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from touchtrail import Client, TransportError
+from touchtrail._transport import Reply, read_ack, retry_after_s
+from touchtrail._worker import Worker
+from touchtrail.testing import ScriptedTransport
+
+QUICK: dict[str, Any] = {"backoff_min_s": 0.0, "backoff_max_s": 0.0, "linger_s": 0.0, "retry_after_max_s": 0.0}
+
+
+@contextmanager
+def still(transport: ScriptedTransport, path: Path | None = None, **options: Any) -> Iterator[tuple[Client, Worker]]:
+    """A client whose thread never starts, and its worker, to be driven step by step."""
+    place = {"memory_only": True} if path is None else {"spool_dir": path}
+    client = Client("http://collector.invalid", key="k", transport=transport, **place, **QUICK | options)
+    worker = client._worker
+    worker.is_asleep = False
+    yield client, worker
+    worker.stop(1)
+    client._is_closed = True
+
+
+def track(client: Client, events: int) -> list[str]:
+    ids = [f"e-{number}" for number in range(events)]
+    for event_id in ids:
+        assert client.track("clicked", anonymous_id="a", event_id=event_id)
+    return ids
+
+
+def rejecting(place: int, code: str = "invalid") -> Callable[[list[Any]], Reply]:
+    def answer(events: list[Any]) -> Reply:
+        index = place % len(events)
+        reject = {"index": index, "id": events[index]["event_id"], "code": code, "field": "sku", "message": "no"}
+        ack = {"accepted": len(events) - 1, "duplicates": 0, "rejected": [reject]}
+        return Reply(status=200, body=msgspec.json.encode(ack))
+
+    return answer
+
+
+FAULTS = st.one_of(
+    st.just(TransportError("reset")),
+    st.sampled_from([400, 401, 403, 404, 408, 410, 413, 415, 421, 429, 500, 502, 503, 301, 200]).map(
+        lambda status: Reply(status=status, body=b"<html>", retry_after="3")
+    ),
+    st.just("lost ack"),
+    st.integers(0, 50).map(rejecting),
+    st.just(ValueError("a bug in a transport")),
+    st.just("store"),
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(FAULTS, max_size=15), st.integers(1, 40), st.integers(1, 9), st.booleans())
+def test_under_any_faults_each_event_is_stored_or_counted(
+    tmp_path_factory: Any, script: list[Any], events: int, batch: int, on_disk: bool
+) -> None:
+    transport = ScriptedTransport()
+    named = {"lost ack": transport.store_and_lose_the_ack, "store": transport.store}
+    rejected: list[str] = []
+    accepted: list[str] = []
+
+    def run(answer: Any, sent: list[Any]) -> Reply:
+        reply = named[answer](sent) if isinstance(answer, str) else answer(sent)
+        if (ack := read_ack(reply, len(sent))) and ack.rejected:
+            bad = sent[ack.rejected[0].index]["event_id"]
+            rejected.append(bad)
+            accepted.extend(event["event_id"] for event in sent if event["event_id"] != bad)
+        return reply
+
+    transport._answers = iter(
+        [a if isinstance(a, Reply | Exception) else (lambda sent, a=a: run(a, sent)) for a in script]
+    )
+    path = tmp_path_factory.mktemp("spool") if on_disk else None
+    with still(transport, path, batch_events=batch) as (client, worker):
+        ids = track(client, events)
+        for _ in range(events + 40):
+            try:
+                if worker.step() is None:
+                    break
+            except ValueError:
+                continue
+        health = client.health()
+        assert health.spooled_bytes == 0
+        too_large = health.rejected - len(rejected)
+        reached = set(transport.stored) | set(accepted) | set(rejected)
+        assert too_large <= sum(1 for a in script if isinstance(a, Reply) and a.status == 413)
+        assert len(reached) >= events - too_large
+        assert reached <= set(ids)
+        assert health.delivered + health.duplicates + health.rejected == events
+
+
+@pytest.mark.parametrize(
+    ("answer", "state"),
+    [
+        (TransportError("down"), "retrying"),
+        (Reply(status=500), "retrying"),
+        (Reply(status=408), "retrying"),
+        (Reply(status=429, retry_after="7"), "retrying"),
+        (Reply(status=400, body=b'{"code":"bad_json"}'), "paused"),
+        (Reply(status=401), "paused"),
+        (Reply(status=403), "paused"),
+        (Reply(status=404), "paused"),
+        (Reply(status=302), "paused"),
+        (Reply(status=200, body=b"<html>Welcome to the hotel</html>"), "paused"),
+        (Reply(status=200, body=b'{"accepted":1}'), "paused"),
+    ],
+    ids=str,
+)
+def test_an_answer_that_is_no_ack_keeps_the_events_and_works_again_later(answer: Any, state: str) -> None:
+    transport = ScriptedTransport([answer])
+    with still(transport) as (client, worker):
+        ids = track(client, 3)
+        wait_s = worker.step()
+        assert wait_s
+        health = client.health()
+        assert (health.state, health.delivered) == (state, 0)
+        assert health.last_error
+        assert worker.step() == 0.0
+        assert list(transport.stored) == ids
+        assert client.health().state == "running"
+        assert client.health().last_error is None
+
+
+def test_a_rejected_event_goes_to_the_dead_letters_and_the_others_are_done(tmp_path: Path) -> None:
+    transport = ScriptedTransport([rejecting(1, "unknown_field")])
+    with still(transport, tmp_path) as (client, worker):
+        track(client, 3)
+        worker.step()
+        assert worker.step() is None
+        health = client.health()
+        assert (health.delivered, health.rejected) == (2, 1)
+    (letters,) = tmp_path.glob("*/dead-letters.jsonl")
+    letter = msgspec.json.decode(letters.read_bytes())
+    assert (letter["code"], letter["field"], letter["event"]["event_id"]) == ("unknown_field", "sku", "e-1")
+    assert letters.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_batch_that_is_too_large_is_halved_down_to_the_one_event(tmp_path: Path) -> None:
+    transport = ScriptedTransport()
+
+    def small_only(events: list[Any]) -> Reply:
+        if len(events) > 3 or any(event["event_id"] == "e-5" for event in events):
+            return Reply(status=413)
+        return transport.store(events)
+
+    transport._answers = iter([small_only] * 100)
+    with still(transport, tmp_path) as (client, worker):
+        ids = track(client, 20)
+        while worker.step() is not None:
+            pass
+        assert set(transport.stored) == set(ids) - {"e-5"}
+        assert client.health().rejected == 1
+
+
+def test_the_wait_after_failures_doubles_at_random_up_to_its_limit() -> None:
+    transport = ScriptedTransport([TransportError("down")] * 400)
+    with still(transport, backoff_min_s=1.0, backoff_max_s=60.0) as (client, worker):
+        track(client, 1)
+        waits = [worker.step() or 0.0 for _ in range(400)]
+    assert all(wait <= min(2.0**place, 60.0) for place, wait in enumerate(waits[:8]))
+    assert max(waits) <= 60.0
+    assert max(waits) > 45.0
+    assert min(waits[10:]) < 15.0
+
+
+def test_the_collectors_wish_to_wait_is_a_minimum() -> None:
+    transport = ScriptedTransport([Reply(status=503, retry_after="120"), Reply(status=429, retry_after="99999")])
+    with still(transport, retry_after_max_s=300.0) as (client, worker):
+        track(client, 1)
+        assert worker.step() == 120.0
+        assert worker.step() == 300.0
+
+
+@pytest.mark.parametrize(
+    ("text", "wait_s"),
+    [
+        ("5", 5.0), ("0.5", 0.5), ("400", 300.0), ("-1", 0.0), ("nan", 0.0), ("inf", 0.0), ("soon", 0.0), ("", 0.0),
+        (None, 0.0), ("Thu, 01 Jan 1970 00:01:40 GMT", 60.0), ("Thu, 01 Jan 1970 00:00:01 GMT", 0.0),
+        ("Thu, 99 Jan 1970 00:00:01 GMT", 0.0), ("9" * 400, 0.0),
+    ],
+)  # fmt: skip
+def test_retry_after_is_seconds_or_a_date_and_nonsense_is_ignored(text: str | None, wait_s: float) -> None:
+    assert retry_after_s(text, 300.0, 40.0) == wait_s
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"", b"null", b"[]", b'{"accepted":"3"}', b'{"accepted":2,"duplicates":0}', b'{"accepted":4,"duplicates":-1}',
+        b'{"accepted":2,"rejected":[{"index":3}]}', b'{"accepted":1,"rejected":[{"index":0},{"index":0}]}',
+        b"[" * 100_000, b"\xff", b'{"accepted":99999999999999999999999}',
+    ],
+    ids=lambda body: body[:30].decode("latin1"),
+)  # fmt: skip
+def test_an_answer_that_does_not_add_up_to_the_batch_is_no_ack(body: bytes) -> None:
+    assert read_ack(Reply(status=200, body=body), 3) is None
+
+
+def test_a_request_carries_key_agent_and_both_clocks_and_is_compressed_when_large() -> None:
+    transport = ScriptedTransport()
+    client = Client("http://x", key="k-1", transport=transport, memory_only=True, clock=lambda: 1_000_000_000.0)
+    with client:
+        client.track("small", anonymous_id="a")
+        client.flush(5)
+        client.track("large", anonymous_id="a", properties={"x": "y" * 5000})
+        client.flush(5)
+    first, second = transport.headers
+    assert first["Authorization"] == "Bearer k-1"
+    assert first["User-Agent"].startswith("touchtrail-python/")
+    assert "Content-Encoding" not in first
+    assert second["Content-Encoding"] == "gzip"
+    assert {event["occurred_at"] for batch in transport.batches for event in batch} == {"2001-09-09T01:46:40.000Z"}
+
+
+def test_a_transport_with_a_bug_does_not_end_delivery() -> None:
+    transport = ScriptedTransport([ZeroDivisionError("bug"), ZeroDivisionError("bug")])
+    with Client("http://x", key="k", transport=transport, memory_only=True, **QUICK) as client:
+        track(client, 3)
+        assert client.flush(5)
+        assert len(transport.stored) == 3
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_thread_that_died_is_started_again() -> None:
+    class Deadly(ScriptedTransport):
+        def send(self, body: bytes, headers: Any) -> Reply:
+            if not self.batches:
+                self.batches.append([])
+                raise SystemExit
+            return super().send(body, headers)
+
+    transport = Deadly()
+    with Client("http://x", key="k", transport=transport, memory_only=True, **QUICK) as client:
+        client.track("first", anonymous_id="a")
+        until = time.monotonic() + 5
+        while not transport.batches or client._worker.is_running():
+            assert time.monotonic() < until
+            time.sleep(0.005)
+        client.track("second", anonymous_id="a")
+        assert client.flush(5)
+        assert len(transport.stored) == 2
+
+
+def test_an_outage_does_not_fill_memory(tmp_path: Path) -> None:
+    down = [TransportError("down")] * 10_000
+    with Client("http://x", key="k", transport=ScriptedTransport(down), spool_dir=tmp_path) as client:
+        client.track("warm", anonymous_id="a")
+        tracemalloc.start()
+        for _ in range(5_000):
+            client.track("clicked", anonymous_id="a", properties={"x": "y" * 300})
+        grown, _ = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert grown < 1_000_000
+        assert client.health().spooled_bytes > 1_500_000
