@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import codecs
+import os
+import threading
 import time
 from collections.abc import Mapping
 from contextlib import closing
@@ -16,6 +19,15 @@ if TYPE_CHECKING:
     import httpx
 
 _MAX_REPLY_BYTES: Final = 4 * 1024 * 1024
+
+# No fork happens while the worker imports: the child would keep a half-made module for good. Not to be imported under
+# this lock is a module that itself has something done before and after forks, as ``logging`` has: a fork that waited
+# would do the second half only. Such a one is imported before there is a thread.
+_importing = threading.RLock()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_importing.acquire, after_in_parent=_importing.release, after_in_child=_importing.release
+    )
 
 
 class Reply(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,12 +92,19 @@ class HttpxTransport:
 
     def send(self, body: bytes, headers: Mapping[str, str]) -> Reply:
         """Post the body; errors as ``Transport`` says."""
-        import httpx
+        # Building the client imports as well, and so does the first look-up of a host name.
+        with _importing:
+            import httpx
 
-        if self._client is None:
-            self._client = httpx.Client(limits=httpx.Limits(max_connections=1))
+            if self._client is None:
+                codecs.lookup("idna")
+                self._client = httpx.Client(limits=httpx.Limits(max_connections=1))
         try:
-            return self._exchange(self._client, body, headers)
+            # A ready request costs a quarter less processor time than client.stream(), and every microsecond here is
+            # one in which the shop's own thread waits for the interpreter.
+            timeouts = {"timeout": self._timeouts}
+            request = httpx.Request("POST", self._endpoint, content=body, headers=dict(headers), extensions=timeouts)
+            return self._exchange(self._client, request)
         except (httpx.HTTPError, httpx.InvalidURL, OSError) as problem:
             raise TransportError(type(problem).__name__) from problem
 
@@ -95,19 +114,8 @@ class HttpxTransport:
             self._client.close()
             self._client = None
 
-    def _exchange(self, client: httpx.Client, body: bytes, headers: Mapping[str, str]) -> Reply:
-        import httpx
-
+    def _exchange(self, client: httpx.Client, request: httpx.Request) -> Reply:
         deadline = time.monotonic() + self._timeout_s
-        # A ready request costs a quarter less processor time than client.stream(), and every microsecond here is one
-        # in which the shop's own thread waits for the interpreter.
-        request = httpx.Request(
-            "POST",
-            self._endpoint,
-            content=body,
-            headers=dict(headers),
-            extensions={"timeout": self._timeouts},
-        )
         with closing(client.send(request, stream=True)) as response:
             content = bytearray()
             for part in response.iter_bytes():
@@ -150,8 +158,8 @@ def retry_after_s(text: str | None, longest_s: float, now_s: float) -> float:
     try:
         wait_s = float(text)
     except ValueError:
-        from email.utils import parsedate_to_datetime
-
+        with _importing:
+            from email.utils import parsedate_to_datetime
         try:
             wait_s = parsedate_to_datetime(text).timestamp() - now_s
         except (ValueError, TypeError, OverflowError):

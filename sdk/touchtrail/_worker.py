@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 import threading
 import time
@@ -92,8 +93,6 @@ class Tally:
         if now - self._said.get(problem, -_LOG_EVERY_S) < _LOG_EVERY_S:
             return
         self._said[problem] = now
-        import logging
-
         logger = logging.getLogger("touchtrail")
         if not logger.handlers:
             # A library prints nothing unless the program wants its log (Python's "last resort" would).

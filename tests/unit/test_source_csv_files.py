@@ -12,12 +12,14 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from touchtrail.events import VOCABULARY
 from touchtrail_collector.api import FileEvent, FileProblem
 from touchtrail_collector.domain.event import EventChecker
 from touchtrail_collector.domain.privacy import Pseudonymiser
-from touchtrail_plugins.sources._csv_event_id import REMEMBERED, EventIds
+from touchtrail_collector.testing import check_source
 from touchtrail_plugins.sources import csv
+from touchtrail_plugins.sources._csv_event_id import REMEMBERED, EventIds
 from touchtrail_plugins.sources.csv import read_file, touchtrail_sources
 
 CHECKER = EventChecker(VOCABULARY, Pseudonymiser(b"key"))
@@ -296,7 +298,7 @@ def test_blank_rows_and_blank_cells_at_the_end_are_no_mistakes() -> None:
         ("PK\x03\x04\0\0", {}, "saved as CSV"),
         ("x" * 200_000, {}, "too long for a header"),
         ("occurred_at,event,Event\n", {}, "two columns named Event"),
-        ("occurred_at,customer_id\n", {}, "as a file of touchpoints the header lacks event; its columns are occurred_at,"),
+        ("occurred_at,customer_id\n", {}, "as a file of touchpoints the header lacks event; its columns are"),
         ("date,medium\n", {}, "as a file of costs the header lacks amount"),
         ("order_id,total\n", {}, "as a file of orders the header lacks placed_at or paid_at"),
         ("foo,bar\n", {"kind": "costs"}, "as a file of costs the header lacks date or start, amount"),
@@ -425,3 +427,11 @@ def test_every_column_and_option_is_documented() -> None:
     section = text[text.index("## `source.csv`") :]
     names = {name for kind in csv.KINDS.values() for name in kind.known} | set(csv.OPTIONS)
     assert {name for name in names if f"`{name}`" not in section} == set()
+
+
+def test_the_source_passes_the_conformance_kit() -> None:
+    (source,) = touchtrail_sources(settings=None)
+    check_source(
+        source, [text.encode() for text in (TOUCHPOINTS, COSTS, "order_id,refunded_at,customer_id\nA,2026-11-21,c\n")]
+    )
+    check_source(source, [ORDERS.encode(), LINES.encode()], file_options={"decimal": "point"})

@@ -12,6 +12,7 @@ import msgspec
 import pytest
 from segment.analytics.client import Client
 from segment.analytics.request import APIError
+
 from touchtrail.events import VOCABULARY
 from touchtrail_collector.api import SourceAck, SourceEvents, SourceRefusal, SourceReject, SourceRequest, SourceResponse
 from touchtrail_collector.domain.event import EventChecker

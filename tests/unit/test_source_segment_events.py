@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
+
 from touchtrail.events import VOCABULARY
 from touchtrail_collector.domain.event import CheckedEvent, EventChecker, EventRejected
 from touchtrail_collector.domain.privacy import Pseudonymiser

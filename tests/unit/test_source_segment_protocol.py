@@ -11,6 +11,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from touchtrail.events import VOCABULARY
 from touchtrail_collector.api import (
     Endpoint,
@@ -23,6 +24,7 @@ from touchtrail_collector.api import (
 )
 from touchtrail_collector.domain.event import EventChecker, EventRejected
 from touchtrail_collector.domain.privacy import Pseudonymiser
+from touchtrail_collector.testing import check_source
 from touchtrail_plugins.sources import segment
 
 CALLS = ("track", "identify", "page", "screen", "group", "alias")
@@ -40,10 +42,10 @@ ENDPOINTS = endpoints()
 
 def request(path: str, body: Any = b"", **members: Any) -> SourceRequest:
     encoded = body if isinstance(body, bytes) else msgspec.json.encode(body)
-    return SourceRequest(
-        **({"method": "POST", "path": path, "path_params": {}, "query": {}, "headers": {}, "received_at": RECEIVED_AT}
-        | {"body": encoded} | members)
-    )  # fmt: skip
+    asked = SourceRequest(
+        method="POST", path=path, path_params={}, query={}, headers={}, body=encoded, received_at=RECEIVED_AT
+    )
+    return msgspec.structs.replace(asked, **members)
 
 
 def read(path: str, body: Any = b"", **members: Any) -> SourceEvents:
@@ -327,3 +329,14 @@ def test_any_bytes_and_any_header_are_read_or_refused(body: bytes, path: str, he
     else:
         status = ENDPOINTS[path].answer(SourceAck(accepted=len(batch.events)), request(path)).status
     assert status in (200, 400)
+
+
+def test_the_source_passes_the_conformance_kit() -> None:
+    items = [{"type": "track", **TRACK}, {"type": "page", "anonymousId": "a", "timestamp": "2026-11-21T10:00:00Z"}]
+    body = {**TRACK, "groupId": "g", "previousId": "p", "writeKey": "k", "batch": items}
+    (source,) = segment.touchtrail_sources(settings=None)
+    samples = [
+        request(endpoint.path.replace("{key}", "k"), body, method=endpoint.methods[0], path_params={"key": "k"})
+        for endpoint in source.endpoints
+    ]
+    check_source(source, samples)

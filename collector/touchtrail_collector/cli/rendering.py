@@ -108,15 +108,14 @@ def _rich_table(table: Table, places: Sequence[int]) -> RichTable:
         column = table.columns[place]
         numeric = column.kind not in ("text", "time")
         shown.add_column(
-            Text(column.title, style="bold"),
+            Text(column.title.replace(" ", "\n") if numeric else column.title, style="bold"),
             justify="right" if numeric else "left",
             no_wrap=numeric or column.kind == "time",
             overflow="fold",
         )
-    for row in table.rows:
-        total = row[0] == "Total"
+    for row in (*table.rows, *([table.total] if table.total else [])):
         cells = (_shown_cell(row[place], table.columns[place], table) for place in places)
-        shown.add_row(*(Text(cell) for cell in cells), style="bold" if total else "")
+        shown.add_row(*(Text(cell) for cell in cells), style="bold" if row is table.total else "")
     return shown
 
 

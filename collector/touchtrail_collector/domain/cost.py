@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from datetime import date, timedelta
 
 import msgspec
+
 from touchtrail.context import Campaign
 from touchtrail.money import Money
 

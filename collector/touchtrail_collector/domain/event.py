@@ -10,14 +10,20 @@ from decimal import Decimal
 from typing import Annotated, Any
 
 import msgspec
+
 from touchtrail.context import Campaign, Consent, Device, Page
+from touchtrail.errors import CurrencyError
 from touchtrail.events import Event
+from touchtrail.money import exponent
 
 from .privacy import AT_SIGNS, Pseudonymiser
 
 MAX_DEPTH = 16
 MAX_PROPERTIES = 64
+MAX_USER_AGENT_CHARS = 512
 MAX_AMOUNT = Decimal(10) ** 12
+MAX_QUANTITY = 1_000_000
+"""Pieces of one line; what is beyond is a mistake, and must not make a sum that no column holds."""
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MILLISECOND = timedelta(milliseconds=1)
 OLDEST_MS = 946_684_800_000  # 2000-01-01: an earlier time is a broken clock, not a memory
@@ -70,12 +76,17 @@ class EventRejected(Exception):
 
 
 class BodyUnreadable(Exception):
-    """A request's body is not a batch of events; nothing of it can be kept apart from its bytes."""
+    """A request's body is not a batch of events; nothing of it is kept.
 
-    def __init__(self, code: str, message: str) -> None:
+    Attributes:
+        field: the member at fault, `sent_at`, or None.
+    """
+
+    def __init__(self, code: str, message: str, field: str | None = None) -> None:
         super().__init__(message)
         self.code = code
         self.message = message
+        self.field = field
 
 
 class CheckedEvent(typing.NamedTuple):
@@ -107,7 +118,9 @@ def read_batch(body: bytes) -> tuple[list[msgspec.Raw], datetime | None]:
             return LIST_DECODER.decode(body), None
         batch = BATCH_DECODER.decode(body)
     except msgspec.ValidationError as error:
-        raise BodyUnreadable("invalid_batch", f"the body is no batch of events: {error}") from None
+        at = PATH.search(str(error))
+        field = at["path"].lstrip(".") or None if at else None
+        raise BodyUnreadable("invalid_batch", f"the body is no batch of events: {error}", field) from None
     except DECODE_ERRORS as error:
         raise BodyUnreadable("invalid_json", f"the body is not JSON: {describe(error)}") from None
     if batch.events is msgspec.UNSET:
@@ -187,21 +200,19 @@ class EventChecker:
             raise EventRejected("invalid_json", None, f"the event is not JSON: {describe(error)}") from None
 
     def _pseudonymise(self, raw: bytes, wire: WireEvent) -> tuple[bytes, WireEvent]:
-        changed = b"\\u0040" in raw
+        changed = bool(wire.identifiers)
         if wire.identifiers:
-            hashed = {kind: self._pseudonymiser.identifier(kind, value) for kind, value in wire.identifiers.items()}
-            changed = changed or hashed != wire.identifiers
-            wire.identifiers = hashed
-        if wire.device is not None and wire.device.ip is not None:
-            wire.device = msgspec.structs.replace(wire.device, ip=None)
+            hide = self._pseudonymiser.identifier
+            wire.identifiers = {kind: hide(kind, value) for kind, value in wire.identifiers.items()}
+        device = wire.device
+        if device is not None and (device.ip is not None or len(device.user_agent or "") > MAX_USER_AGENT_CHARS):
+            agent = device.user_agent and device.user_agent[:MAX_USER_AGENT_CHARS]
+            wire.device = msgspec.structs.replace(device, ip=None, user_agent=agent)
             changed = True
         if changed:
-            wire.properties = msgspec.Raw(msgspec.json.encode(msgspec.json.decode(wire.properties)))
             raw = msgspec.json.encode(wire)
         scrubbed = self._pseudonymiser.scrub(raw)
-        if scrubbed is not raw or changed:
-            wire = self._decode(scrubbed)
-        return scrubbed, wire
+        return (raw, wire) if scrubbed == raw else (scrubbed, self._decode(scrubbed))
 
     def _check_properties(self, wire: WireEvent) -> Any:
         decoder = self._decoders.get(wire.name)
@@ -212,12 +223,18 @@ class EventChecker:
         except DECODE_ERRORS as error:
             raise EventRejected("invalid_json", "properties", describe(error)) from None
         if decoder is None:
-            if len(properties) > MAX_PROPERTIES:
-                raise EventRejected("too_large", "properties", f"an event has at most {MAX_PROPERTIES} properties")
+            check_count(properties, "properties")
         else:
+            check_count(getattr(properties, "extra", None), "properties.extra")
             for check in self._amounts[wire.name]:
                 check(properties)
         return properties
+
+
+def check_count(properties: Mapping[str, Any] | None, path: str) -> None:
+    """An event has a bounded number of properties of the shop's own."""
+    if properties is not None and len(properties) > MAX_PROPERTIES:
+        raise EventRejected("too_large", path, f"an event has at most {MAX_PROPERTIES} {path}")
 
 
 def check_identity(properties: Any) -> None:
@@ -230,7 +247,7 @@ def check_identity(properties: Any) -> None:
 
 
 def amount_fields(kind: type[msgspec.Struct], path: str = "properties") -> list[Callable[[Any], None]]:
-    """Return one check per field of the struct that holds money, lines included."""
+    """Return one check per field of the struct that holds money or its currency, lines included."""
     checks: list[Callable[[Any], None]] = []
     for field in msgspec.structs.fields(kind):
         names = repr(field.type)
@@ -238,6 +255,8 @@ def amount_fields(kind: type[msgspec.Struct], path: str = "properties") -> list[
             checks.append(amount_check(field.name, f"{path}.{field.name}"))
         elif "Line" in names and "list" in names:
             checks.append(lines_check(field.name, f"{path}.{field.name}"))
+        elif field.name == "currency":
+            checks.append(check_currency)
     return checks
 
 
@@ -256,15 +275,29 @@ def amount_check(name: str, path: str) -> Callable[[Any], None]:
     return check
 
 
+def check_currency(properties: Any) -> None:
+    """Amounts in a currency nobody knows the minor unit of would count as nothing."""
+    if properties.currency is not None:
+        try:
+            exponent(properties.currency)
+        except CurrencyError as error:
+            raise EventRejected("invalid_value", "properties.currency", str(error)) from None
+
+
 def lines_check(name: str, path: str) -> Callable[[Any], None]:
     """Return a check of the prices and quantities of order lines."""
 
     def check(properties: Any) -> None:
         for number, line in enumerate(getattr(properties, name) or ()):
-            price = line.unit_price
+            where, price = f"{path}[{number}]", line.unit_price
             if price is not None and not (price.is_finite() and 0 <= price <= MAX_AMOUNT):
-                where = f"{path}[{number}].unit_price"
-                raise EventRejected("invalid_value", where, f"{where} must be between 0 and {MAX_AMOUNT:f}")
+                raise EventRejected(
+                    "invalid_value", f"{where}.unit_price", f"{where}.unit_price must be between 0 and {MAX_AMOUNT:f}"
+                )
+            if line.quantity > MAX_QUANTITY:
+                raise EventRejected(
+                    "invalid_value", f"{where}.quantity", f"{where}.quantity must be between 0 and {MAX_QUANTITY}"
+                )
 
     return check
 
@@ -313,10 +346,14 @@ def find_event_id(raw: bytes) -> str | None:
 def depth_of(raw: bytes) -> int:
     """Return how deeply objects and arrays are nested, strings left out."""
     depth = deepest = 0
-    for mark in re.findall(rb'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]', raw):
+    for mark in STRING_OR_BRACKET.findall(raw):
         if mark in (b"{", b"["):
             depth += 1
             deepest = max(deepest, depth)
         elif mark in (b"}", b"]"):
             depth -= 1
     return deepest
+
+
+# Possessive, and a string that does not end counts to the end: no body makes it look twice at the same byte.
+STRING_OR_BRACKET = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)|[\[{]|[\]}]', re.DOTALL)

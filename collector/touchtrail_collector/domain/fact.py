@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
+
 from touchtrail.context import Campaign
 
 SKEW_TOLERANCE_MS = 5_000
@@ -40,6 +41,8 @@ NOT_AN_ID = frozenset(
      "00000000-0000-0000-0000-000000000000", "[object object]", "true", "false"}
 )  # fmt: skip
 """What broken trackers send instead of an id; it would make one person of everybody."""
+
+LONGEST_NOT_AN_ID = max(map(len, NOT_AN_ID))
 
 KIND_NAMES = {
     "order_id": "order",
@@ -110,6 +113,11 @@ def read_fact(
     return Fact(seq, source_id, shop_id, event_id, name, at, decoded, nodes_of(decoded))
 
 
+def identifies_nobody(value: str) -> bool:
+    """True for what stands in an id's place without being one."""
+    return len(value) <= LONGEST_NOT_AN_ID and value.strip().lower() in NOT_AN_ID
+
+
 def nodes_of(body: FactBody) -> list[Node]:
     """Return the identifiers an event names, those left out that identify nobody."""
     nodes: list[Node] = []
@@ -118,7 +126,7 @@ def nodes_of(body: FactBody) -> list[Node]:
     if body.customer_id is not None:
         nodes.append(("customer", body.customer_id))
     if body.identifiers:
-        nodes.extend((KIND_NAMES.get(kind, kind), value) for kind, value in body.identifiers.items())
+        nodes.extend(identifier_node(kind, value) for kind, value in body.identifiers.items())
     properties = body.properties
     if properties:
         order_id = properties.get("order_id")
@@ -127,13 +135,24 @@ def nodes_of(body: FactBody) -> list[Node]:
         if "coupon_code" in properties or "coupon_codes" in properties:
             nodes.extend(coupon_nodes(properties))
     for node in nodes:
-        if len(node[1]) <= 36 and node[1].strip().lower() in NOT_AN_ID:
-            return [node for node in nodes if node[1].strip().lower() not in NOT_AN_ID]
+        # Written out, as a call for each id of each event would cost more than the look-up.
+        if len(node[1]) <= LONGEST_NOT_AN_ID and node[1].strip().lower() in NOT_AN_ID:
+            return [node for node in nodes if not identifies_nobody(node[1])]
     return nodes
+
+
+def identifier_node(kind: str, value: str) -> Node:
+    """Return the node of one of the envelope's ``identifiers``."""
+    return ("coupon", coupon_key(value)) if kind == "coupon_code" else (KIND_NAMES.get(kind, kind), value)
+
+
+def coupon_key(code: str) -> str:
+    """Return a coupon code as it is compared: people type it in any case and with blanks."""
+    return code.strip().upper()
 
 
 def coupon_nodes(properties: dict[str, Any]) -> list[Node]:
     """Return the coupon codes an event names; case and blanks do not count."""
     codes = properties.get("coupon_codes")
     given = [properties.get("coupon_code"), *(codes if isinstance(codes, list) else ())]
-    return [("coupon", code.strip().upper()) for code in given if isinstance(code, str)]
+    return [("coupon", coupon_key(code)) for code in given if isinstance(code, str)]

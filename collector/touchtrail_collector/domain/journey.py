@@ -16,6 +16,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import msgspec
+
 from touchtrail.events import Event, EventSpec
 
 from .channel import Channel, ChannelClassifier, Traffic

@@ -20,6 +20,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any, Literal
 
 import msgspec
+
 from touchtrail.errors import MoneyError
 from touchtrail.money import to_minor
 

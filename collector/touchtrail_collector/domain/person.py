@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import msgspec
+
 from touchtrail.events import STAGES
 
 from .fact import Fact, Node

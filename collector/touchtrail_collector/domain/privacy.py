@@ -5,10 +5,32 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
+from urllib.parse import unquote
 
-EMAIL = re.compile(rb"[A-Za-z0-9._+'\-\x80-\xff]+(?:@|%(?:25)?40)[A-Za-z0-9\-\x80-\xff]+(?:\.[A-Za-z0-9\-\x80-\xff]+)+")
-AT_SIGNS = (b"@", b"%40", b"%2540", b"\\u0040")
+import msgspec
+
+from .fact import identifies_nobody
+
+AT_SIGN = re.compile(r"@|%(?:25)*40")
+AT_SIGNS = (b"@", b"%40", b"%25", b"\\u004", b"\\u0025", b"\\u003")
+"""One of these is in any JSON text that holds an at sign: as itself, percent-encoded once or more, or escaped."""
+
+# Fewer signs than RFC 5322 allows: a # or / is far more often what stands before an address than a part of it.
+LOCAL_SIGNS = frozenset("._+-'\ufffd")
+LOCAL_TOKEN = re.compile(r"%(?:25)*[0-9A-Fa-f]{2}|.", re.DOTALL)
+LOCAL_CHARS = 64
+"""The longest part before the at sign. Source: RFC 5321, section 4.5.3.1.1."""
+DOMAIN = re.compile(r"[^\W_](?:[\w\-]|%(?:25)*2[Dd])*(?:(?:\.|%(?:25)*2[Ee])[\w\-]+)+")
+
+# A literal that ends with the text counts too: what is cut off in quarantine, and no second look at each quote.
+STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
+CLEAR_MEMBER = re.compile(rb'"(phone|ip)"(\s*+:\s*+)("[^"\\]*+(?:\\.[^"\\]*+)*+")', re.DOTALL)
+STRING_DECODER = msgspec.json.Decoder(str)
+
 PREFIX = "hmac:"
+HASHED = re.compile(PREFIX + "[0-9a-f]{32}")
+PHONE_DIGITS = 5
+"""Fewer digits are no phone number: an extension, or a placeholder."""
 
 
 class Pseudonymiser:
@@ -30,30 +52,106 @@ class Pseudonymiser:
 
     def phone(self, number: str) -> str:
         """Return the hash of a phone number; only its digits count, and `+49` is the same as `0049`."""
-        number = number.strip()
-        digits = re.sub(r"\D", "", number)
-        if number.startswith("00"):
-            digits = digits[2:]
-        return self._hash("phone", digits)
+        return self._hash("phone", digits_of(number))
 
     def identifier(self, kind: str, value: str) -> str:
-        """Return the identifier as it is kept: hashed for e-mail and phone, as it came for every other kind."""
-        if value.startswith(PREFIX):
+        """Return the identifier as it is kept: hashed for e-mail and phone, as it came for every other kind.
+
+        What broken trackers send in the place of an address or number becomes "", which identifies nobody: its hash
+        would make one person of everybody.
+        """
+        if kind not in ("email", "phone") or HASHED.fullmatch(value):
             return value
+        if identifies_nobody(value):
+            return ""
         if kind == "email":
             return self.email(value)
-        return self.phone(value) if kind == "phone" else value
+        return self.phone(value) if len(digits_of(value)) >= PHONE_DIGITS else ""
 
     def scrub(self, raw: bytes) -> bytes:
-        """Replace every e-mail address in a piece of JSON text by its hash."""
+        """Replace every e-mail address in the strings of a piece of JSON text by its hash; the rest stays as it is."""
         if not any(sign in raw for sign in AT_SIGNS):
             return raw
-        return EMAIL.sub(self._replace, raw)
+        return STRING.sub(self._scrub_string, raw)
 
-    def _replace(self, match: re.Match[bytes]) -> bytes:
-        address = re.sub(rb"%(?:25)?40", b"@", match[0])
-        return self.email(address.decode("utf-8", "replace")).encode()
+    def scrub_reject(self, raw: bytes) -> bytes:
+        """Do the same for a body that may be no JSON at all; phone numbers and addresses of clients go as well."""
+        if b'"phone"' in raw or b'"ip"' in raw:
+            raw = CLEAR_MEMBER.sub(self._scrub_member, raw)
+        raw = self.scrub(raw)
+        if not any(sign in raw for sign in AT_SIGNS):
+            return raw
+        return self.scrub_text(raw.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape")
+
+    def scrub_text(self, text: str) -> str:
+        """Replace every e-mail address in a text by its hash, percent-encoded ones too.
+
+        Looks left and right of each at sign instead of matching from every letter on: the time it takes grows with
+        the text, not with its square.
+        """
+        parts: list[str] = []
+        done = 0
+        for sign in AT_SIGN.finditer(text):
+            domain = DOMAIN.match(text, sign.end())
+            if domain is None or sign.start() < done:
+                continue
+            start = start_of_local(text, done, sign.start())
+            if start < sign.start():
+                parts.extend((text[done:start], self.email(unquote_all(text[start : domain.end()]))))
+                done = domain.end()
+        return "".join((*parts, text[done:])) if parts else text
+
+    def _scrub_string(self, match: re.Match[bytes]) -> bytes:
+        literal = match[0]
+        if not any(sign in literal for sign in AT_SIGNS):
+            return literal
+        try:
+            text = STRING_DECODER.decode(literal)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return literal  # no JSON: whoever decodes the whole says so
+        clean = self.scrub_text(text)
+        return literal if clean is text else msgspec.json.encode(clean)
+
+    def _scrub_member(self, match: re.Match[bytes]) -> bytes:
+        name, colon, literal = match[1], match[2], match[3]
+        if name == b"ip":
+            return b'"ip"' + colon + b"null"
+        try:
+            hashed = self.identifier("phone", STRING_DECODER.decode(literal))
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            hashed = ""
+        return b'"phone"' + colon + msgspec.json.encode(hashed)
 
     def _hash(self, kind: str, value: str) -> str:
         digest = hmac.new(self._key, f"{kind}:{value}".encode("utf-8", "replace"), hashlib.sha256)
         return PREFIX + digest.hexdigest()[:32]
+
+
+def digits_of(number: str) -> str:
+    """Return a phone number's digits, without the 00 that stands for a plus."""
+    number = number.strip()
+    digits = re.sub(r"[^0-9]", "", number)
+    return digits[2:] if number.startswith("00") else digits
+
+
+def start_of_local(text: str, begin: int, end: int) -> int:
+    """Return where the part of an address starts that ends before the at sign at ``end``; ``end`` when there is none."""
+    tokens = LOCAL_TOKEN.findall(text, max(begin, end - 4 * LOCAL_CHARS), end)
+    start = end
+    for token in reversed(tokens[-LOCAL_CHARS:]):
+        sign = unquote_all(token)
+        if not (sign.isalnum() or sign in LOCAL_SIGNS):
+            break
+        start -= len(token)
+    while start < end and text[start] in ".-'":  # an address begins with none of these; a quotation does
+        start += 1
+    return start
+
+
+def unquote_all(text: str) -> str:
+    """Return a text with its percent escapes undone, those that were escaped again too."""
+    for _ in range(4):
+        if "%" not in text:
+            break
+        text = unquote(text)
+    return text

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 
 import msgspec
+
 from touchtrail_collector.api import FileEvent, FileProblem
 
 from ._csv_event_id import EventIds

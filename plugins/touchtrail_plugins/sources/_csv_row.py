@@ -7,6 +7,7 @@ from datetime import UTC, tzinfo
 from typing import Any, TypeVar
 
 import msgspec
+
 from touchtrail_collector.api import FileProblem
 
 from . import _csv_cell as cell

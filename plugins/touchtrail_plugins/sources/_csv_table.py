@@ -54,7 +54,7 @@ class Header(NamedTuple):
     titles: Mapping[str, str]
 
 
-class Broken(Exception):  # noqa: N818 - it says what it found, and never leaves this module
+class Broken(Exception):
     """A row that cannot be read; ``column`` counts from 0."""
 
     def __init__(self, message: str, column: int | None = None) -> None:

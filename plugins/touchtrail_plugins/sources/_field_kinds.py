@@ -7,6 +7,7 @@ from functools import cache
 from typing import Literal, NamedTuple
 
 import msgspec
+
 from touchtrail_collector.api import events
 
 Kind = Literal["amount", "count", "number", "flag", "currency", "text", "texts", "lines", "other"]

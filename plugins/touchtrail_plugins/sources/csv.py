@@ -9,6 +9,7 @@ from typing import Any, BinaryIO, cast
 from zoneinfo import ZoneInfo
 
 import msgspec
+
 from touchtrail_collector.api import FileEvent, FileProblem, Source, hookimpl
 
 from ._csv_cell import CellError, Decimal, to_currency

@@ -14,6 +14,7 @@ from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 import msgspec
+
 from touchtrail_collector.api import (
     Endpoint,
     Source,

@@ -211,14 +211,13 @@ def _model_table(report: AttributionReport, name: str) -> Table:
         if name != "roas" or row.cost_minor is not None:
             start = (row.channel, row.cost_minor) if name == "roas" else (row.channel,)
             rows.append((*start, *(getattr(credit, fields[name]) for credit in row.credits)))
-    if name != "roas":
-        sums = [sum(row[place] for row in rows) for place in range(1, len(columns))]
-        rows.append(("Total", *sums))
+    sums = (sum(row[place] for row in rows) for place in range(1, len(columns))) if name != "roas" else ()
     return Table(
         name=name,
         title=titles[name],
         columns=tuple(columns),
         rows=tuple(rows),
+        total=("Total", *sums) if rows and name != "roas" else None,
         currency=report.scope.currency,
         time_zone=report.scope.time_zone,
         note=_note(report) if name == "revenue" else None,

@@ -175,7 +175,7 @@ def _ask_booked(query: Query, frame: Frame, valuation: Valuation) -> int:
         shop_id=frame.shop_id,
         currency=frame.scope.currency,
         placed_start_ms=frame.start_ms if by_order else BEGINNING_MS,
-        placed_end_ms=min(frame.end_ms, valuation.as_of_ms) if by_order else valuation.as_of_ms,
+        placed_end_ms=min(frame.end_ms, valuation.as_of_ms) if by_order else ETERNITY_MS,
         start_ms=BEGINNING_MS if by_order else frame.start_ms,
         end_ms=valuation.as_of_ms if by_order else min(frame.end_ms, valuation.as_of_ms),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterable
 from typing import Annotated
 
 import msgspec
@@ -206,41 +207,33 @@ _CONFLICTS = (
 
 def orders_tables(report: OrdersReport) -> tuple[Table, ...]:
     """Return the orders by state, by month and one by one, and the conflicts where there are any."""
-    look = {"currency": report.scope.currency, "time_zone": report.scope.time_zone}
     total = ("Total", report.totals.orders, report.totals.gross_minor, report.totals.net_minor)
     booked = "Booked: what all orders changed by in the month, whenever they were placed."
-    listed = f"The {len(report.orders)} newest of {report.totals.orders}."
+    listed = f"The {len(report.orders)} newest of {report.totals.orders:,}."
+    disagreed = f"{report.conflicting_orders:,} orders of which senders reported different amounts."
     tables = [
-        Table(
-            name="states",
-            title="Orders by state",
-            columns=_STATES,
-            rows=(*struct_rows(report.states, _STATES), total),
-            note=_others(report),
-            **look,
-        ),
-        Table(
-            name="months",
-            title="By month",
-            columns=_MONTHS,
-            rows=struct_rows(report.months, _MONTHS),
-            note=booked,
-            **look,
-        ),
-        Table(
-            name="ledger",
-            title="Ledger",
-            columns=_LEDGER,
-            rows=struct_rows(report.orders, _LEDGER),
-            note=listed,
-            **look,
-        ),
+        _table(report, "states", "Orders by state", _STATES, report.states),
+        _table(report, "months", "By month", _MONTHS, report.months),
+        _table(report, "ledger", "Ledger", _LEDGER, report.orders),
+        _table(report, "conflicts", "Conflicts", _CONFLICTS, report.conflicts),
     ]
-    if report.conflicts:
-        rows = struct_rows(report.conflicts, _CONFLICTS)
-        note = f"{report.conflicting_orders} orders of which senders reported different amounts."
-        tables.append(Table(name="conflicts", title="Conflicts", columns=_CONFLICTS, rows=rows, note=note, **look))
-    return tuple(tables)
+    notes = (_others(report), booked, listed, disagreed)
+    noted = [msgspec.structs.replace(table, note=note) for table, note in zip(tables, notes, strict=True)]
+    noted[0] = msgspec.structs.replace(noted[0], total=total)
+    return tuple(noted if report.conflicts else noted[:3])
+
+
+def _table(
+    report: OrdersReport, name: str, title: str, columns: tuple[TableColumn, ...], structs: Iterable[msgspec.Struct]
+) -> Table:
+    return Table(
+        name=name,
+        title=title,
+        columns=columns,
+        rows=struct_rows(structs, columns),
+        currency=report.scope.currency,
+        time_zone=report.scope.time_zone,
+    )
 
 
 def _others(report: OrdersReport) -> str | None:

@@ -188,8 +188,8 @@ def paths_tables(report: PathsReport) -> tuple[Table, ...]:
         for row in report.paths
     )
     note = (
-        f"{len(rows)} of {report.different_paths} different paths to {report.conversions} orders; "
-        f"{report.non_converting_paths} people had touches but no order. Days: median from the first touch to the "
+        f"{len(rows)} of {report.different_paths:,} different paths to {report.conversions:,} orders; "
+        f"{report.non_converting_paths:,} people had touches but no order. Days: median from the first touch to the "
         "order. Without: people on the same path who did not order."
     )
     return (

@@ -27,7 +27,7 @@ def find_person(query: Query, shop_id: int, text: str) -> int:
             parameter="person",
         )
     if len({person_id for person_id, _ in found}) > 1:
-        ways = ", ".join(sorted({f"{way} (person {person_id})" for person_id, way in found})[:_SHOWN])
+        ways = ", ".join(f"{way} (person {person_id})" for person_id, way in sorted(set(found))[:_SHOWN])
         raise ReportError(f"{text!r} means more than one person: {ways}; name one as person:ID", parameter="person")
     return found[0][0]
 

@@ -38,6 +38,7 @@ class Table(msgspec.Struct, frozen=True, kw_only=True):
 
     Args:
         name: unique within its report, `by_month`.
+        total: a last row for people; files leave it out, because whoever adds them up would count everything twice.
         currency: of every `money` cell.
         time_zone: times are shown in.
         note: a sentence below the table that says how to read it.
@@ -47,6 +48,7 @@ class Table(msgspec.Struct, frozen=True, kw_only=True):
     title: str
     columns: tuple[TableColumn, ...]
     rows: tuple[tuple[Any, ...], ...]
+    total: tuple[Any, ...] | None = None
     currency: str | None = None
     time_zone: str = "UTC"
     note: str | None = None

@@ -1,0 +1,141 @@
+"""Client: whatever a shop hands to ``track``, it gets an answer and never an exception."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import touchtrail
+from touchtrail import AsyncClient, Client, Context, EventRefusedError, Money, events, use_context
+from touchtrail.testing import ScriptedTransport
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[Client]:
+    with Client("http://x", key="k", transport=ScriptedTransport(), memory_only=True) as running:
+        yield running
+
+
+class Hostile:
+    """An object that raises at every touch a caller can make."""
+
+    def __getattribute__(self, name: str) -> Any:
+        raise RuntimeError("touched")
+
+    def __bool__(self) -> bool:
+        raise RuntimeError("asked")
+
+    def __str__(self) -> str:
+        raise RuntimeError("shown")
+
+    __repr__ = __str__
+
+
+class Liar(Mapping[str, object]):
+    def __getitem__(self, key: str) -> object:
+        raise KeyError(key)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(["a"])
+
+    def __len__(self) -> int:
+        return 1
+
+
+anything = st.recursive(
+    st.one_of(
+        st.none(), st.booleans(), st.integers(), st.floats(), st.text(), st.binary(), st.decimals(), st.datetimes(),
+        st.complex_numbers(), st.uuids(), st.builds(object), st.builds(Liar), st.builds(Hostile), st.just(Client),
+        st.just(Money(1, "EUR")), st.characters(categories=["Cs"]),
+    ),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.one_of(st.text(), st.integers()), inner, max_size=3),
+    max_leaves=6,
+)  # fmt: skip
+FACTS = [name for name in inspect.signature(Client.track).parameters if name not in ("self", "event")]
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    st.one_of(
+        anything,
+        st.sampled_from(["clicked", "order_placed"]),
+        st.builds(events.ProductViewed, sku=anything, price=anything, extra=anything),
+        st.builds(events.OrderPlaced, order_id=anything, currency=anything, total=anything, lines=anything),
+    ),
+    st.dictionaries(st.sampled_from(FACTS), anything, max_size=5),
+)
+def test_track_never_raises_and_what_it_takes_is_json(client: Client, event: Any, facts: dict[str, Any]) -> None:
+    before = client.health()
+    taken = client.track(event, **facts)
+    after = client.health()
+    assert after.tracked - before.tracked == taken
+    assert sum(after.refused.values()) - sum(before.refused.values()) == (not taken)
+
+
+@given(anything)
+def test_a_broken_clock_does_not_reach_the_shop(value: Any) -> None:
+    with Client("http://x", key="k", transport=ScriptedTransport(), memory_only=True, clock=lambda: value) as client:
+        assert client.track("clicked", anonymous_id="a") in (True, False)
+
+
+def test_an_event_about_a_person_needs_one(client: Client) -> None:
+    assert not client.track(events.PageViewed())
+    assert not client.track(events.PageViewed(), session_id="s")
+    assert not client.track(events.PageViewed(), anonymous_id="", identifiers={})
+    assert client.track(events.PageViewed(), identifiers={"email": "a@b.example"})
+    assert client.track(events.MediaFlightRan(medium="radio"))
+    assert client.track("ad_spend_reported", properties={"starts_on": "2026-01-01", "amount": 1, "currency": "EUR"})
+    with use_context(Context(customer_id="c")):
+        assert client.track(events.PageViewed())
+
+
+def test_strict_raises_with_reason_and_checks_as_the_collector_does() -> None:
+    with Client("http://x", key="k", transport=ScriptedTransport(), memory_only=True, strict=True) as client:
+        with pytest.raises(EventRefusedError) as caught:
+            client.track(events.PageViewed())
+        assert caught.value.reason == "no_person"
+        with pytest.raises(EventRefusedError, match=r"invalid: product_viewed: .*sku"):
+            client.track(events.ProductViewed(sku=7), anonymous_id="a")  # type: ignore[arg-type]
+        with pytest.raises(EventRefusedError, match="colour"):
+            client.track("product_viewed", properties={"sku": "s", "colour": "red"}, anonymous_id="a")
+        assert client.track(events.ProductViewed(sku="7", price=1.5), anonymous_id="a")
+
+
+def test_a_disabled_client_takes_nothing_needs_nothing_and_never_raises() -> None:
+    with Client(disabled=True, strict=True) as client:
+        assert not client.track(events.PageViewed(), anonymous_id="a")
+        assert client.flush()
+        assert client.health().refused == {"disabled": 1}
+
+
+def test_the_log_names_a_problem_once_and_holds_nothing_of_the_event(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, logger="touchtrail")
+    with Client("http://x", key="k-secret", transport=ScriptedTransport(), memory_only=True) as client:
+        for _ in range(50):
+            client.track("order_placed", properties={"x": object(), "y": "Erika"}, customer_id="c-4711")
+            client.track(events.ProductViewed(sku="S-1", price="Erika"), customer_id="c-4711")
+    assert len(caplog.records) == 2
+    assert not any(word in caplog.text for word in ("Erika", "4711", "S-1", "secret"))
+
+
+def test_both_clients_have_the_same_methods() -> None:
+    def public(kind: type) -> dict[str, list[str]]:
+        names = [name for name in dir(kind) if not name.startswith("_")]
+        return {name: [*inspect.signature(getattr(kind, name)).parameters] for name in names}
+
+    assert public(Client) == public(AsyncClient)
+    waiting = {name for name in public(AsyncClient) if inspect.iscoroutinefunction(getattr(AsyncClient, name))}
+    assert waiting == {"flush", "close"}
+
+
+def test_the_facade_exports_what_it_lists_and_lists_it_sorted() -> None:
+    assert touchtrail.__all__ == sorted(touchtrail.__all__)
+    assert all(hasattr(touchtrail, name) for name in touchtrail.__all__)
+    assert msgspec.structs.asdict(Client(disabled=True).health())["state"] == "new"
