@@ -38,9 +38,7 @@ def read_sections(page: Path) -> dict[str, str]:
     hidden = _FENCED.sub(lambda match: re.sub(r"[^\n]", " ", match[0]), text)
     headings = list(_HEADING.finditer(hidden))
     ends = [heading.start() for heading in headings[1:]] + [len(text)]
-    return {
-        heading[2].replace("`", ""): text[heading.end() : end] for heading, end in zip(headings, ends, strict=True)
-    }
+    return {heading[2].replace("`", ""): text[heading.end() : end] for heading, end in zip(headings, ends, strict=True)}
 
 
 def read_rows(section: str) -> list[list[str]]:

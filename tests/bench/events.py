@@ -15,11 +15,15 @@ def iso(at_ms: int) -> str:
     return datetime.fromtimestamp(at_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def journeys(count: int, seed: int = 1) -> Iterator[dict[str, Any]]:
-    """Yield events in order of time: people come about eight times, with three to eight events each time."""
+def journeys(count: int, seed: int = 1, *, start_ms: int = START_MS, people: int = 0) -> Iterator[dict[str, Any]]:
+    """Yield events in order of time: people come about eight times, with three to eight events each time.
+
+    Args:
+        people: how many there are; 0 = as many as the events are enough for.
+    """
     rng = random.Random(seed)
-    people = max(count // 44, 1)
-    at_ms = START_MS
+    people = people or max(count // 44, 1)
+    at_ms = start_ms
     number = 0
     open_visits: list[tuple[int, int, str]] = []
     while number < count:

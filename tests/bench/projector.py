@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 import msgspec
-from events import journeys
+from events import START_MS, journeys
 
 from touchtrail_collector.host import PluginHost
 from touchtrail_collector.services.collector import Collector
@@ -59,11 +59,10 @@ def store(collector: Collector, source_id: int, bodies: list[bytes]) -> float:
 
 
 def step(collector: Collector, source_id: int, number: int) -> float:
-    """Store some more events and return the seconds their derivation takes."""
-    more = [
-        msgspec.json.encode(event | {"event_id": f"{number}-{event['event_id']}"}) for event in journeys(STEP, number)
-    ]
-    store(collector, source_id, more)
+    """Store some more visits of the same people and return the seconds their derivation takes."""
+    later_ms = START_MS + EVENTS * 2_000 + number * STEP * 2_000
+    more = journeys(STEP, 1_000 + number, start_ms=later_ms, people=EVENTS // 44)
+    store(collector, source_id, [msgspec.json.encode(event) for event in more])
     started = time.perf_counter()
     collector.projector.catch_up()
     return time.perf_counter() - started

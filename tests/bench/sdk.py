@@ -1,4 +1,4 @@
-"""The SDK: what a call of `track()` costs with the outbox on disk, what importing costs, how fast events are delivered."""
+"""The SDK: what a call of `track()` costs with the outbox on disk, what importing costs, how fast it delivers."""
 
 from __future__ import annotations
 
@@ -19,16 +19,17 @@ def run() -> None:
     """Measure and print."""
     imports = sorted(import_ms("import touchtrail") for _ in range(9))
     nothing = sorted(import_ms("pass") for _ in range(9))
-    print(
-        f"import touchtrail                        {imports[4] - nothing[4]:8.1f} ms (aim 60; python itself {nothing[4]:.1f})"
-    )
-    with tempfile.TemporaryDirectory(prefix="touchtrail-bench-") as folder:
-        with collector(Path(folder) / "bench.db") as (port, key):
-            measure_track(f"http://127.0.0.1:{port}", key, Path(folder))
+    cost_ms = imports[4] - nothing[4]
+    print(f"import touchtrail                        {cost_ms:8.1f} ms (aim 60; python itself {nothing[4]:.1f})")
+    with (
+        tempfile.TemporaryDirectory(prefix="touchtrail-bench-") as folder,
+        collector(Path(folder) / "bench.db") as (port, key),
+    ):
+        measure_track(f"http://127.0.0.1:{port}", key, Path(folder))
 
 
 def measure_track(url: str, key: str, folder: Path) -> None:
-    """Print the cost of a call at 500 calls a second and flat out, and the delivery rate; beside it one raw write(2)."""
+    """Print the cost of a call at 500 calls a second and flat out, the delivery rate, and one raw write(2) beside."""
     page = Page(url="https://shop.example/p/1", referrer="https://shop.example/")
     viewed = events.ProductViewed(sku="SKU-1", name="Shoe", price="129.90", currency="EUR", brand="Acme", variant="42")
     with Client(url, key=key, spool_dir=folder / "spool") as client:
@@ -44,13 +45,11 @@ def measure_track(url: str, key: str, folder: Path) -> None:
         client.flush(timeout_s=60)
         seconds = time.perf_counter() - started
         health = client.health()
-    print(
-        f"delivered and acknowledged durably       {CALLS / seconds:8,.0f} events/s   lost {health.tracked - health.delivered}"
-    )
+    lost = health.tracked - health.delivered
+    print(f"delivered and acknowledged durably       {CALLS / seconds:8,.0f} events/s   lost {lost}")
     raw = sorted(raw_write(folder / "raw") for _ in range(5))
-    print(
-        f"one raw write(2) of 500 bytes            {raw[2]:8.2f} µs   track() is {flat_out[CALLS // 2] / raw[2]:.1f} x that"
-    )
+    ratio = flat_out[CALLS // 2] / raw[2]
+    print(f"one raw write(2) of 500 bytes            {raw[2]:8.2f} µs   track() is {ratio:.1f} x that")
 
 
 def show(what: str, sorted_us: list[float]) -> None:

@@ -5,8 +5,8 @@ run in order in one shell, in a new folder, with `touchtrail` on the PATH and TO
 first block that asks for a collector on, one runs there; its address is in TOUCHTRAIL_URL and stands for
 `127.0.0.1:8377` in the text. `python` blocks are programs of their own, `sh` blocks scripts.
 
-In `console` blocks, lines that begin with `$ ` are commands, continued by lines that begin with `> `; the other lines are
-what must come out, where `…` stands for anything. Every command must succeed.
+In `console` blocks, lines that begin with `$ ` are commands, continued by lines that begin with `> `; the other lines
+are what must come out, where `…` stands for anything. Every command must succeed.
 """
 
 from __future__ import annotations

@@ -138,7 +138,8 @@ def test_what_a_request_is_answered_and_what_an_event_is_rejected_with_stand_in_
     sections: dict[str, str],
 ) -> None:
     of_requests = {"HttpError", "bad_body", "BodyUnreadable"}
-    requests, events = set(), set()
+    requests: set[str] = set()
+    events: set[str] = set()
     for error in made_errors():
         if "touchtrail_plugins" not in error.where:
             (requests if error.maker in of_requests else events).update(error.codes)

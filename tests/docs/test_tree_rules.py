@@ -1,4 +1,4 @@
-"""Rules of the tree that no linter checks: sizes, names, facades, docstrings, what files must begin with or never hold."""
+"""Rules of the tree that no linter checks: sizes, names, facades, docstrings, what files begin with and never hold."""
 
 from __future__ import annotations
 

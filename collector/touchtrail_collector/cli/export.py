@@ -17,7 +17,10 @@ from .options import load_settings, settings_options
 @click.option("--table", default="touchpoints", help="What to export; an unknown name lists what there is.")
 @click.option("--option", "options", multiple=True, metavar="NAME=VALUE", help="An option of the exporter; repeatable.")
 def export(db: Path | None, config: Path | None, name: str, target: Path, table: str, options: tuple[str, ...]) -> None:
-    """Write a table to FILE with the exporter NAME (`csv`, `jsonl`)."""
+    """Write a table to a file.
+
+    NAME is an exporter: `csv`, `jsonl`. The file appears once it is complete.
+    """
     from touchtrail_collector.host import PluginHost
     from touchtrail_collector.services.table_export import export_table
 

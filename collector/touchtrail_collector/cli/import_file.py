@@ -18,9 +18,9 @@ from .options import load_settings, settings_options
 def import_file(
     db: Path | None, config: Path | None, reader: str, file: Path, sender: str | None, options: tuple[str, ...]
 ) -> None:
-    """Read events from FILE with the source plugin SOURCE (`csv`).
+    """Read events from a file.
 
-    Importing the same file twice stores nothing twice. Lines that cannot be read are listed and kept in quarantine;
+    SOURCE is a source plugin that reads files: `csv`. Importing the same file twice stores nothing twice. Lines that cannot be read are listed and kept in quarantine;
     the others are taken.
     """
     from .operation import run_write

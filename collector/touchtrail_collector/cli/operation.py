@@ -58,7 +58,7 @@ def ask_collector(holder: Mapping[str, Any], operation: str, arguments: Mapping[
             f"{holder['url']}/api/v1/admin/{operation}",
             json=dict(arguments),
             headers={"Authorization": f"Bearer {holder['admin_token']}"},
-            timeout=None,  # a rebuild takes as long as it takes
+            timeout=httpx.Timeout(10, read=None),  # a rebuild takes as long as it takes
         )
     except httpx.HTTPError as error:
         raise StoreError(

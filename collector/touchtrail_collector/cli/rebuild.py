@@ -12,9 +12,9 @@ from .options import load_settings, settings_options
 @click.command()
 @settings_options
 def rebuild(db: Path | None, config: Path | None) -> None:
-    """Derive everything anew from the log: persons, journeys, channels, orders.
+    """Derive everything anew from the log.
 
-    The log itself is not touched. A running collector does the work when there is one.
+    That is persons, journeys, channels, orders. The log itself is not touched. A running collector does the work when there is one.
     """
     from .operation import run_write
     from .progress import progress_bar

@@ -16,9 +16,9 @@ from .options import load_settings, settings_options
 @click.option("--port", type=int, metavar="N", help="Port to listen on; 8377 unless told otherwise, 0 = a free one.")
 @click.option("--strict", is_flag=True, help="Refuse to start when a plugin is broken.")
 def serve(db: Path | None, config: Path | None, host: str | None, port: int | None, strict: bool) -> None:
-    """Run the collector until it is told to stop (Ctrl-C, SIGTERM).
+    """Run the collector.
 
-    The first line on stdout says where it listens, as soon as it does.
+    It runs until it is told to stop (Ctrl-C, SIGTERM), then finishes what was begun and writes it. The first line on stdout says where it listens, as soon as it does.
     """
     import logging
 

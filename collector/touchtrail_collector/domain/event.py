@@ -1,4 +1,4 @@
-"""Events at the edge: reads a request's bytes, checks each event against the vocabulary, says what is wrong and where."""
+"""Events at the edge: reads a request's bytes, checks each event against the vocabulary, says what is wrong."""
 
 from __future__ import annotations
 
@@ -30,6 +30,9 @@ OLDEST_MS = 946_684_800_000  # 2000-01-01: an earlier time is a broken clock, no
 NEWEST_MS = 4_102_444_800_000  # 2100-01-01
 
 Id = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
+Identifiers = dict[
+    Annotated[str, msgspec.Meta(min_length=1, max_length=64)], Annotated[str, msgspec.Meta(max_length=256)]
+]
 Time = Annotated[datetime, msgspec.Meta(tz=True)]
 
 
@@ -37,7 +40,7 @@ class WireEvent(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, omit_d
     """One event as it is sent (contracts.md, "Event on the wire")."""
 
     event_id: Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
-    name: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,63}$")]
+    name: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,63}\Z")]
     occurred_at: Time | None = None
     anonymous_id: Id | None = None
     customer_id: Id | None = None
@@ -46,7 +49,7 @@ class WireEvent(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, omit_d
     campaign: Campaign | None = None
     device: Device | None = None
     consent: Consent | None = None
-    identifiers: dict[str, str] | None = None
+    identifiers: Identifiers | None = None
     properties: msgspec.Raw = msgspec.Raw(b"{}")
 
 
@@ -221,7 +224,7 @@ class EventChecker:
         except msgspec.ValidationError as error:
             raise explain(error, "properties", self._fields.get(wire.name, set())) from None
         except DECODE_ERRORS as error:
-            raise EventRejected("invalid_json", "properties", describe(error)) from None
+            raise EventRejected("invalid_json", "properties", f"properties: {describe(error)}") from None
         if decoder is None:
             check_count(properties, "properties")
         else:

@@ -21,7 +21,7 @@ class FactDevice(msgspec.Struct, gc=False):
     user_agent: str | None = None
 
 
-class FactBody(msgspec.Struct):
+class FactBody(msgspec.Struct, gc=False):
     """The parts of an event's body that anything is derived from."""
 
     anonymous_id: str | None = None
@@ -33,6 +33,23 @@ class FactBody(msgspec.Struct):
     properties: dict[str, Any] = {}
 
 
+class NodeBody(msgspec.Struct, gc=False):
+    """The parts of an event's body that hold identifiers; the rest is passed over without making anything of it."""
+
+    anonymous_id: str | None = None
+    customer_id: str | None = None
+    identifiers: dict[str, str] | None = None
+    properties: NodeProperties | None = None
+
+
+class NodeProperties(msgspec.Struct, gc=False):
+    """The properties that identify."""
+
+    order_id: Any = None
+    coupon_code: Any = None
+    coupon_codes: Any = None
+
+
 Node = tuple[str, str]
 """An identifier: its kind and its value."""
 
@@ -42,7 +59,13 @@ NOT_AN_ID = frozenset(
 )  # fmt: skip
 """What broken trackers send instead of an id; it would make one person of everybody."""
 
-LONGEST_NOT_AN_ID = max(map(len, NOT_AN_ID))
+MAX_ID_CHARS = 256
+"""What is longer is no id but a text."""
+
+MAX_COUPONS = 20
+"""So many codes of one event connect it with others: more are no coupons of a customer."""
+
+LONGEST_NOT_AN_ID = max(map(len, NOT_AN_ID)) + 4  # blanks around it
 
 KIND_NAMES = {
     "order_id": "order",
@@ -54,7 +77,7 @@ KIND_NAMES = {
 }
 
 
-class Fact(msgspec.Struct):
+class Fact(msgspec.Struct, gc=False):
     """One event of the log.
 
     Args:
@@ -79,6 +102,7 @@ class Fact(msgspec.Struct):
 
 
 BODY_DECODER = msgspec.json.Decoder(FactBody)
+NODE_BODY_DECODER = msgspec.json.Decoder(NodeBody)
 
 
 def corrected_time(
@@ -95,7 +119,7 @@ def corrected_time(
     return min(occurred_at, received_at)
 
 
-def read_fact(
+def read_fact(  # noqa: PLR0913, PLR0917 - one parameter per column: a struct between would cost a third of the reading
     seq: int,
     source_id: int,
     shop_id: int,
@@ -113,6 +137,16 @@ def read_fact(
     return Fact(seq, source_id, shop_id, event_id, name, at, decoded, nodes_of(decoded))
 
 
+def read_nodes(body: str) -> list[Node]:
+    """Return the identifiers of a stored event, as `read_fact` would, in half the time."""
+    decoded = NODE_BODY_DECODER.decode(body)
+    nodes = envelope_nodes(decoded)
+    properties = decoded.properties
+    if properties is not None:
+        nodes.extend(property_nodes(properties.order_id, properties.coupon_code, properties.coupon_codes))
+    return without_nobodies(nodes)
+
+
 def identifies_nobody(value: str) -> bool:
     """True for what stands in an id's place without being one."""
     return len(value) <= LONGEST_NOT_AN_ID and value.strip().lower() in NOT_AN_ID
@@ -120,6 +154,17 @@ def identifies_nobody(value: str) -> bool:
 
 def nodes_of(body: FactBody) -> list[Node]:
     """Return the identifiers an event names, those left out that identify nobody."""
+    nodes = envelope_nodes(body)
+    properties = body.properties
+    if "order_id" in properties or "coupon_code" in properties or "coupon_codes" in properties:
+        nodes.extend(
+            property_nodes(properties.get("order_id"), properties.get("coupon_code"), properties.get("coupon_codes"))
+        )
+    return without_nobodies(nodes)
+
+
+def envelope_nodes(body: FactBody | NodeBody) -> list[Node]:
+    """Return the identifiers beside the properties."""
     nodes: list[Node] = []
     if body.anonymous_id is not None:
         nodes.append(("anonymous", body.anonymous_id))
@@ -127,18 +172,38 @@ def nodes_of(body: FactBody) -> list[Node]:
         nodes.append(("customer", body.customer_id))
     if body.identifiers:
         nodes.extend(identifier_node(kind, value) for kind, value in body.identifiers.items())
-    properties = body.properties
-    if properties:
-        order_id = properties.get("order_id")
-        if order_id is not None:
-            nodes.append(("order", str(order_id)))
-        if "coupon_code" in properties or "coupon_codes" in properties:
-            nodes.extend(coupon_nodes(properties))
+    return nodes
+
+
+def property_nodes(order_id: Any, coupon_code: Any, coupon_codes: Any) -> list[Node]:
+    """Return the identifiers among the properties."""
+    nodes: list[Node] = []
+    if order_id is not None and len(number := str(order_id)) <= MAX_ID_CHARS:
+        nodes.append(("order", number))
+    if coupon_code is not None or coupon_codes is not None:
+        given = [coupon_code, *(coupon_codes if isinstance(coupon_codes, list) else ())]
+        codes = [coupon_key(code) for code in given if isinstance(code, str) and len(code) <= MAX_ID_CHARS]
+        nodes.extend(("coupon", code) for code in codes[:MAX_COUPONS])
+    return nodes
+
+
+def without_nobodies(nodes: list[Node]) -> list[Node]:
+    """Return the nodes that identify somebody; nearly always all of them."""
     for node in nodes:
         # Written out, as a call for each id of each event would cost more than the look-up.
         if len(node[1]) <= LONGEST_NOT_AN_ID and node[1].strip().lower() in NOT_AN_ID:
             return [node for node in nodes if not identifies_nobody(node[1])]
     return nodes
+
+
+def order_id_of(properties: dict[str, Any]) -> str | None:
+    """Return the number of the order an event is about; None where the number identifies no order.
+
+    The same numbers are left out as in `nodes_of`: events of one order must always meet in one place.
+    """
+    given = properties.get("order_id")
+    number = None if given is None else str(given)
+    return None if number is None or len(number) > MAX_ID_CHARS or identifies_nobody(number) else number
 
 
 def identifier_node(kind: str, value: str) -> Node:
@@ -149,10 +214,3 @@ def identifier_node(kind: str, value: str) -> Node:
 def coupon_key(code: str) -> str:
     """Return a coupon code as it is compared: people type it in any case and with blanks."""
     return code.strip().upper()
-
-
-def coupon_nodes(properties: dict[str, Any]) -> list[Node]:
-    """Return the coupon codes an event names; case and blanks do not count."""
-    codes = properties.get("coupon_codes")
-    given = [properties.get("coupon_code"), *(codes if isinstance(codes, list) else ())]
-    return [("coupon", coupon_key(code)) for code in given if isinstance(code, str)]

@@ -194,17 +194,24 @@ class ClusterResolver:
                     if party is not None:
                         parties.setdefault(node, set()).add(party)
         for node in sorted(parties):
-            known = sorted(party for party in parties[node] if party in self._known)
-            unknown = sorted(party for party in parties[node] if party not in self._known)
+            # Anew for each code: an earlier one may have told who somebody is.
+            now = {self._known_as(party) for party in parties[node]}
+            known = [party for party in now if party in self._known]
+            unknown = sorted(now - self._known)
             if len(known) > 1:
                 continue
-            target = known[0] if known else (unknown[0] if unknown else None)
-            for party in unknown:
-                assert target is not None
-                if known:
-                    self._group_sightings.setdefault(party, [((0, "", 0), target)])
-                elif party != target:
-                    self._groups.join(party, target)
+            for party in unknown[1:]:
+                self._groups.join(unknown[0], party)
+            if known and unknown:
+                self._group_sightings[self._groups.find(unknown[0])] = [(BEFORE_EVERYTHING, known[0])]
+
+    def _known_as(self, party: Node) -> Node:
+        """Return the person a coupon code told a group of weak identifiers to be; the group where none did."""
+        if party in self._known:
+            return party
+        root = self._groups.find(party)
+        seen = self._group_sightings.get(root)
+        return seen[0][1] if seen else root
 
     def _party(self, index: int, identity: Node | None) -> Node | None:
         """Return whom an event belongs to: a known identity, or a group of weak identifiers."""
@@ -244,6 +251,9 @@ def is_weak(node: Node) -> bool:
     """True for identifiers of a device or a click."""
     return node[0] not in STRONG and node[0] not in NEUTRAL and node[0] != "coupon"
 
+
+BEFORE_EVERYTHING = (-(2**62), "", 0)
+"""Sorts before every event's `Fact.order`."""
 
 REASONS = {"customer": "login", "anonymous": "same_event"}
 

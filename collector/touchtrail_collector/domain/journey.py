@@ -109,22 +109,56 @@ def derive_road(facts: Sequence[Fact], rules: JourneyRules, repeated: Collection
         facts: the person's events, sorted by `Fact.order`.
         repeated: places of events that only repeat another one (a second report of an order).
     """
+    return build_road(facts, rules, repeated).road
+
+
+def build_road(facts: Sequence[Fact], rules: JourneyRules, repeated: Collection[int] = ()) -> RoadBuilder:
+    """Do the same and return the builder, which can go on from there."""
     builder = RoadBuilder(rules)
-    for fact in facts:
+    # What happened in the same millisecond stands in the order of arrival: a sender's ids may be random.
+    for fact in sorted(facts, key=road_order):
         if fact.seq not in repeated:
             builder.add(fact)
-    return builder.road
+    return builder
+
+
+def road_order(fact: Fact) -> tuple[int, int]:
+    """Sort key of events on a road: time, then arrival (attribution.md, "Notation")."""
+    return (fact.at, fact.seq)
 
 
 class RoadBuilder:
-    """Takes a person's events one by one, in order."""
+    """Takes a person's events one by one, in order.
 
-    def __init__(self, rules: JourneyRules) -> None:
+    Args:
+        stage: the stage that the road before had reached last, where this one goes on from another.
+        knows_devices: False where the sessions before are not known; they must all have ended by now.
+    """
+
+    def __init__(self, rules: JourneyRules, *, stage: str | None = None, knows_devices: bool = True) -> None:
         self.road = Road([], [], [])
+        self.stage = stage
         self._rules = rules
+        self._knows_devices = knows_devices
         self._by_device: dict[str, Session] = {}
         self._clicks: dict[str, int] = {}
-        self._stage: str | None = None
+
+    def begin_anew(self) -> None:
+        """Begin an empty road that goes on from the one before: its sessions, clicks and stage are remembered."""
+        self.road = Road([], [], [])
+
+    def needs_history(self, fact: Fact) -> bool:
+        """True when adding the event would ask for, or change, something that stood on the road before."""
+        if self._rules.specs.get(fact.name, CUSTOM).contact != "visit":
+            return False
+        device = device_of(fact)
+        session = None if device is None else self._by_device.get(device)
+        if session is not None:
+            return not session.has_page and fact.body.page is not None
+        if self._knows_devices or device is None:
+            return False
+        traffic = origin_of(fact)
+        return traffic.referrer_host is not None and self._foreign_origin(traffic) is None
 
     def add(self, fact: Fact) -> None:
         """Put one event on the road."""
@@ -137,15 +171,12 @@ class RoadBuilder:
             self._add_contact(fact, spec, spec.contact)
 
     def _add_visit(self, fact: Fact, spec: EventSpec) -> None:
-        body = fact.body
-        device = body.anonymous_id
+        device = device_of(fact)
         if device is None:
-            if body.customer_id is None or (body.page is None and body.campaign is None):
-                # Told by somebody, not seen on a page: a contact of its own, or a mere report of an order.
-                is_told = spec.stage in ("awareness", "consideration")
-                self._add_contact(fact, spec, "encounter" if is_told else "notice")
-                return
-            device = "customer:" + body.customer_id
+            # Told by somebody, not seen on a page: a contact of its own, or a mere report of an order.
+            is_told = spec.stage in ("awareness", "consideration")
+            self._add_contact(fact, spec, "encounter" if is_told else "notice")
+            return
         traffic = origin_of(fact)
         session = self._by_device.get(device)
         is_landing = False
@@ -240,9 +271,9 @@ class RoadBuilder:
     ) -> None:
         stage: str | None = spec.stage
         if stage is None and spec is not CUSTOM:
-            stage = self._stage
+            stage = self.stage
         elif stage is not None:
-            self._stage = stage
+            self.stage = stage
         self.road.touchpoints.append(
             Touchpoint(
                 fact.seq, fact.at, fact.name, stage, spec.moment, contact, creditable, channel, session, campaign
@@ -252,6 +283,16 @@ class RoadBuilder:
             signal = read_signal(fact, spec, stage, channel)
             if signal is not None:
                 self.road.signals.append(signal)
+
+
+def device_of(fact: Fact) -> str | None:
+    """Return what a visit happened on: the device, or a signed-in customer's pages; None = on no page of the shop."""
+    body = fact.body
+    if body.anonymous_id is not None:
+        return body.anonymous_id
+    if body.customer_id is None or (body.page is None and body.campaign is None):
+        return None
+    return "customer:" + body.customer_id
 
 
 def origin_of(fact: Fact) -> Traffic:

@@ -15,7 +15,7 @@ never below zero.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from typing import Any, Literal
 
@@ -24,7 +24,7 @@ import msgspec
 from touchtrail.errors import MoneyError
 from touchtrail.money import to_minor
 
-from .fact import Fact
+from .fact import Fact, Node, order_id_of
 
 State = Literal[
     "unknown", "placed", "paid", "shipped", "delivered", "cancelled", "returned", "refunded", "charged_back"
@@ -32,6 +32,7 @@ State = Literal[
 TAKE_BACKS = {"order_cancelled": "cancelled", "order_refunded": "refunded", "chargeback_opened": "charged_back"}
 NUMBERS = {
     "order_cancelled": "cancellation_id", "order_refunded": "refund_id", "chargeback_opened": "chargeback_id",
+    "chargeback_resolved": "chargeback_id",
     "return_requested": "return_id", "return_received": "return_id", "return_rejected": "return_id",
 }  # fmt: skip
 ONCE = frozenset({"order_placed", "order_paid", "order_delivered", "order_pickup_ready"})
@@ -42,6 +43,8 @@ LEDGER_EVENTS = frozenset(
      "return_received", "return_rejected", "exchange_created"}
 )  # fmt: skip
 AMOUNTS = ("total", "goods", "tax", "shipping", "discount")
+MAX_MINOR = 10**16
+"""No sum of lines is more: what a hostile quantity multiplies must still fit into a column."""
 
 
 class OrderChange(msgspec.Struct, frozen=True):
@@ -84,19 +87,20 @@ class Order(msgspec.Struct, kw_only=True):
     repeated: frozenset[int] = frozenset()
 
 
-def derive_orders(facts: Iterable[Fact], currencies: Mapping[int, str]) -> list[Order]:
+def derive_orders(facts: Iterable[Fact], currencies: Mapping[int, str], ignored: Collection[Node] = ()) -> list[Order]:
     """Return the orders that the facts tell of, sorted by shop and order number.
 
     Args:
         facts: events in any order; those that are not about an order's value or state are passed over.
         currencies: each shop's own currency, for orders of which no report names one.
+        ignored: identifiers that are none, among them numbers that too many have as that of their order.
     """
     grouped: dict[tuple[int, str], list[Fact]] = {}
     for fact in facts:
         if fact.name in LEDGER_EVENTS:
-            order_id = fact.body.properties.get("order_id")
-            if order_id is not None:
-                grouped.setdefault((fact.shop_id, str(order_id)), []).append(fact)
+            order_id = order_id_of(fact.body.properties)
+            if order_id is not None and ("order", order_id) not in ignored:
+                grouped.setdefault((fact.shop_id, order_id), []).append(fact)
     return [
         OrderLedger(shop_id, order_id, own, currencies.get(shop_id, "EUR")).order()
         for (shop_id, order_id), own in sorted(grouped.items())
@@ -113,6 +117,7 @@ class OrderLedger:
             self._named.setdefault(fact.name, []).append(fact)
         self._currency = self._find_currency(default_currency)
         self._prices: dict[str, int] = {}
+        self._charged: dict[str | None, int] = {}
         self._order = Order(
             shop_id=shop_id, order_id=order_id, seq=self._facts[0].seq, state="unknown", currency=self._currency
         )
@@ -122,7 +127,6 @@ class OrderLedger:
         order = self._order
         placed = self._named.get("order_placed", [])
         order.reports = len(placed)
-        events: list[tuple[int, int, str, Fact]] = []
         if placed:
             chosen = max(placed, key=said)  # the earliest of equals: they stand in order
             first = placed[0]
@@ -132,11 +136,15 @@ class OrderLedger:
         changes = [self._placed_change()] if order.placed_at is not None else []
         kept, repeated = self._take_backs()
         begins_at = order.placed_at if order.placed_at is not None else 0
-        for fact in self._named.get("order_updated", []):
-            events.append((max(fact.at, begins_at), 1, fact.event_id, fact))
-        for fact in [*kept, *self._named.get("chargeback_resolved", [])]:
-            rank = 3 if fact.name == "chargeback_resolved" else 2
-            events.append((max(fact.at, begins_at), rank, fact.event_id, fact))
+        updates = self._named.get("order_updated", [])
+        events = [(max(fact.at, begins_at), 1, fact.event_id, fact) for fact in updates]
+        opened = [fact for fact in kept if fact.name == "chargeback_opened"]
+        for fact in kept:
+            at, rank = max(fact.at, begins_at), 2
+            if fact.name == "chargeback_resolved":
+                # Two senders' clocks may tell of the decision before the dispute.
+                at, rank = max(at, min((case.at for case in opened if is_same_case(case, fact)), default=at)), 3
+            events.append((at, rank, fact.event_id, fact))
         for at, _, _, fact in sorted(events, key=lambda entry: entry[:3]):
             change = self._change(fact, at)
             if change is not None:
@@ -164,9 +172,9 @@ class OrderLedger:
         lines = read_lines(properties.get("lines"))
         line_sum = 0
         if lines:
-            order.pieces = sum(quantity for _, quantity, _ in lines)
-            self._prices = {sku: price for sku, _, value in lines if (price := self._minor(value)) is not None}
-            line_sum = sum(quantity * self._prices.get(sku, 0) for sku, quantity, _ in lines)
+            order.pieces = min(sum(quantity for _, quantity, _ in lines), MAX_MINOR)
+            self._prices |= {sku: price for sku, _, value in lines if (price := self._minor(value)) is not None}
+            line_sum = min(sum(quantity * (self._minor(value) or 0) for _, quantity, value in lines), MAX_MINOR)
         for name in ("tax", "shipping", "discount"):
             value = given[name]
             if value is not None:
@@ -195,15 +203,15 @@ class OrderLedger:
         return OrderChange(order.placed_at, "placed", order.gross_minor, None, order.seq)
 
     def _take_backs(self) -> tuple[list[Fact], set[int]]:
-        """Return the takings-back that count, and the places of those that only repeat one."""
+        """Return the takings-back and decisions that count, and the places of reports that only repeat another."""
         kept: list[Fact] = []
         repeated: set[int] = set()
-        for name in (*TAKE_BACKS, "return_requested", "return_received", "return_rejected"):
+        for name in NUMBERS:
             own = self._named.get(name, [])
-            chosen = [] if not own else choose_distinct(own, NUMBERS[name], self._signature)
+            chosen = [] if not own else choose_distinct(own, self._signature)
             seqs = {fact.seq for fact in chosen}
             repeated.update(fact.seq for fact in own if fact.seq not in seqs)
-            if name in TAKE_BACKS:
+            if name in TAKE_BACKS or name == "chargeback_resolved":
                 kept.extend(chosen)
         return kept, repeated
 
@@ -211,11 +219,23 @@ class OrderLedger:
         return {fact.seq for name in ONCE for fact in self._named.get(name, [])[1:]}
 
     def _signature(self, fact: Fact) -> Any:
+        """Return what two reports of one taking-back have in common: the amount, told outright or through lines."""
         properties = fact.body.properties
         amount = self._minor(properties.get("amount"))
-        if amount is not None:
+        lines = read_lines(properties.get("lines"))
+        if amount is not None or not lines:
             return amount
-        return tuple((sku, quantity) for sku, quantity, _ in read_lines(properties.get("lines"))) or None
+        if all(sku in self._prices or self._minor(value) is not None for sku, _, value in lines):
+            return self._sum_of(lines)
+        return tuple((sku, quantity) for sku, quantity, _ in lines)
+
+    def _sum_of(self, lines: Sequence[tuple[str, int, Any]]) -> int:
+        """Return what lines are worth; the order's own price where a line has none."""
+        total = 0
+        for sku, quantity, value in lines:
+            price = self._minor(value)
+            total += quantity * (self._prices.get(sku, 0) if price is None else price)
+        return total
 
     def _asked(self, fact: Fact, left: int) -> int:
         """Return how much a taking-back takes: its amount, its lines, or all that is left."""
@@ -223,12 +243,7 @@ class OrderLedger:
         amount = self._minor(properties.get("amount"))
         if amount is None:
             lines = read_lines(properties.get("lines"))
-            if not lines:
-                return left
-            amount = 0
-            for sku, quantity, value in lines:
-                price = self._minor(value)
-                amount += quantity * (self._prices.get(sku, 0) if price is None else price)
+            amount = self._sum_of(lines) if lines else left
         return min(amount, left)
 
     def _change(self, fact: Fact, at: int) -> OrderChange | None:
@@ -244,7 +259,7 @@ class OrderLedger:
                 return None
             return OrderChange(at, "updated", order.gross_minor - before, reason, fact.seq)
         if fact.name == "chargeback_resolved":
-            won = order.charged_back_minor if fact.body.properties.get("won") is True else 0
+            won = self._won_back(fact) if fact.body.properties.get("won") is True else 0
             order.charged_back_minor -= won
             return OrderChange(at, "chargeback_won", won, reason, fact.seq) if won else None
         if order.placed_at is None:
@@ -252,7 +267,19 @@ class OrderLedger:
         kind = TAKE_BACKS[fact.name]
         amount = self._asked(fact, order.gross_minor - taken)
         setattr(order, f"{kind}_minor", getattr(order, f"{kind}_minor") + amount)
+        if kind == "charged_back":
+            case = number_of(fact)
+            self._charged[case] = self._charged.get(case, 0) + amount
         return OrderChange(at, kind, -amount, reason, fact.seq)
+
+    def _won_back(self, fact: Fact) -> int:
+        """Return what a won chargeback brings back: that of its number; all of them where there are no numbers."""
+        case = number_of(fact)
+        if case is None:
+            won = sum(self._charged.values())
+            self._charged.clear()
+            return won
+        return self._charged.pop(case if case in self._charged else None, 0)
 
     def _set_times_and_state(self) -> None:
         order, named = self._order, self._named
@@ -282,41 +309,55 @@ class OrderLedger:
             order.state = "paid" if order.paid_at is not None else "placed"
 
 
-def choose_distinct(facts: Sequence[Fact], number: str, signature: Any) -> list[Fact]:
+def number_of(fact: Fact) -> str | None:
+    """Return the shop's own number of a refund, cancellation, chargeback or return."""
+    number = fact.body.properties.get(NUMBERS[fact.name])
+    return None if number is None else str(number)
+
+
+def is_same_case(opened: Fact, resolved: Fact) -> bool:
+    """True when a decision may be about the chargeback: the numbers are the same, or one has none."""
+    numbers = {number_of(opened), number_of(resolved)}
+    return len(numbers) == 1 or None in numbers
+
+
+def choose_distinct(facts: Sequence[Fact], signature: Callable[[Fact], Any]) -> list[Fact]:
     """Return the reports that count once repetitions are left out (the rule stands in the module's docstring)."""
-    groups: dict[Any, dict[int, list[Fact]]] = {}
     numbered: dict[str, Fact] = {}
+    groups: dict[Any, list[Fact]] = {}
     for fact in facts:
-        own_number = fact.body.properties.get(number)
-        if own_number is not None:
-            numbered.setdefault(str(own_number), fact)
-    for fact in facts:
-        groups.setdefault(signature(fact), {}).setdefault(fact.source_id, []).append(fact)
-    chosen: list[Fact] = []
-    for by_source in groups.values():
-        with_number = {
-            str(own): numbered[str(own)]
-            for reports in by_source.values()
-            for fact in reports
-            if (own := fact.body.properties.get(number)) is not None
-        }
-        chosen.extend(fact for fact in with_number.values() if fact not in chosen)
-        most: list[Fact] = []
-        for _, reports in sorted(by_source.items()):
-            unnumbered: dict[int, Fact] = {}
-            numbers = set()
-            for fact in reports:
-                own = fact.body.properties.get(number)
-                if own is None:
-                    unnumbered.setdefault(fact.at, fact)
-                else:
-                    numbers.add(str(own))
-            beyond = max(len(numbers) + len(unnumbered) - len(with_number), 0)
-            extra = list(unnumbered.values())[len(unnumbered) - min(beyond, len(unnumbered)) :]
-            if len(extra) > len(most) or (len(extra) == len(most) and most and key_of(extra) < key_of(most)):
-                most = extra
-        chosen.extend(most)
+        number = number_of(fact)
+        if number is not None:
+            numbered.setdefault(number, fact)
+        groups.setdefault(signature(fact), []).append(fact)
+    chosen = list(numbered.values())
+    for same in groups.values():
+        chosen.extend(choose_unnumbered(same))
     return sorted(chosen, key=Fact.order)
+
+
+def choose_unnumbered(facts: Sequence[Fact]) -> list[Fact]:
+    """Return what counts beside the numbered ones, of reports that take the same: the sender's who told of most."""
+    numbers = {number for fact in facts if (number := number_of(fact)) is not None}
+    by_source: dict[int, list[Fact]] = {}
+    for fact in facts:
+        by_source.setdefault(fact.source_id, []).append(fact)
+    most: list[Fact] = []
+    for _, reports in sorted(by_source.items()):
+        unnumbered: dict[int, Fact] = {}
+        own_numbers = set()
+        for fact in reports:
+            number = number_of(fact)
+            if number is None:
+                unnumbered.setdefault(fact.at, fact)
+            else:
+                own_numbers.add(number)
+        # What this sender tells of without a number may be what another sender numbers.
+        beyond = max(len(own_numbers) + len(unnumbered) - len(numbers), 0)
+        extra = list(unnumbered.values())[len(unnumbered) - min(beyond, len(unnumbered)) :]
+        if len(extra) > len(most) or (len(extra) == len(most) and most and key_of(extra) < key_of(most)):
+            most = extra
+    return most
 
 
 def key_of(facts: Sequence[Fact]) -> list[tuple[int, str, int]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -11,7 +11,7 @@ from touchtrail.events import STAGES
 
 from .fact import Fact, Node
 from .identity import Link, PersonFacts, resolve
-from .journey import JourneyRules, Road, derive_road
+from .journey import JourneyRules, Road, RoadBuilder, build_road
 from .order import LEDGER_EVENTS, Order, derive_orders
 
 STAGE_RANK: dict[str, int] = {stage: rank for rank, stage in enumerate(STAGES)}
@@ -45,6 +45,7 @@ class Person(msgspec.Struct):
     links: list[Link]
     road: Road
     orders: list[Order]
+    builder: RoadBuilder
 
 
 def derive_cluster(facts: Sequence[Fact], rules: DeriveRules, hubs: Collection[Node] = ()) -> list[Person]:
@@ -56,31 +57,47 @@ def derive_cluster(facts: Sequence[Fact], rules: DeriveRules, hubs: Collection[N
         hubs: identifiers that link nobody.
     """
     ordered = sorted(facts, key=Fact.order)
-    orders = derive_orders(ordered, rules.currencies) if any(fact.name in LEDGER_EVENTS for fact in ordered) else []
-    repeated = frozenset().union(*(order.repeated for order in orders)) if orders else frozenset()
+    orders: dict[int, list[Order]] = {}
+    repeated: set[int] = set()
+    if any(fact.name in LEDGER_EVENTS for fact in ordered):
+        for order in derive_orders(ordered, rules.currencies, hubs):
+            orders.setdefault(order.seq, []).append(order)
+            repeated |= order.repeated
     return [derive_person(person, orders, repeated, rules) for person in resolve(ordered, hubs)]
 
 
-def derive_person(person: PersonFacts, orders: Sequence[Order], repeated: frozenset[int], rules: DeriveRules) -> Person:
-    """Return one person of a cluster; an order belongs to whom its first report belongs to."""
+def derive_person(
+    person: PersonFacts, orders: Mapping[int, Sequence[Order]], repeated: Collection[int], rules: DeriveRules
+) -> Person:
+    """Return one person of a cluster.
+
+    Args:
+        orders: the cluster's orders by the place of their first report: an order belongs to whom that belongs to.
+        repeated: places of events that only repeat another one.
+    """
     facts = person.facts
-    own = [order for order in orders if any(fact.seq == order.seq for fact in facts)] if orders else []
-    road = derive_road(facts, rules.journey, repeated)
-    stages = [touchpoint.stage for touchpoint in road.touchpoints if touchpoint.stage is not None]
+    own = [order for fact in facts for order in orders.get(fact.seq, ())] if orders else []
+    builder = build_road(facts, rules.journey, repeated)
     return Person(
         person_id=min(fact.seq for fact in facts),
         shop_id=facts[0].shop_id,
         customer_id=next((link.value for link in person.links if link.kind == "customer"), None),
         first_seen=facts[0].at,
         last_seen=facts[-1].at,
-        stage=max(stages, key=lambda stage: STAGE_RANK.get(stage, -1), default=None),
+        stage=furthest(touchpoint.stage for touchpoint in builder.road.touchpoints),
         events=len(facts),
         is_bot=seen_as_bot(facts, rules.is_bot),
         traits=merge_traits(facts),
         links=person.links,
-        road=road,
+        road=builder.road,
         orders=own,
+        builder=builder,
     )
+
+
+def furthest(stages: Iterable[str | None]) -> str | None:
+    """Return the stage that lies furthest along the journey; None when there is none."""
+    return max((stage for stage in stages if stage), key=lambda stage: STAGE_RANK.get(stage, -1), default=None)
 
 
 def seen_as_bot(facts: Sequence[Fact], is_bot: Callable[[str], bool]) -> bool:

@@ -54,7 +54,9 @@ class Replay(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 def create_key(collector: Collector, arguments: CreateKey, _: Progress | None) -> dict[str, Any]:
     """Make a write key or a read token."""
     shop = collector.settings.shop
-    key = collector.store.create_key(source=arguments.source, shop=arguments.shop or shop.name, currency=shop.currency)
+    key = collector.store.create_key(
+        source=arguments.source, shop=arguments.shop, own_shop=shop.name, currency=shop.currency
+    )
     collector.reload_keys()
     return {"key": key}
 

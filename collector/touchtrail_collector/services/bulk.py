@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterable, Iterator
 
 from ..domain.channel import ChannelClassifier
 from ..domain.cost import Cost, costs_of
-from ..domain.fact import Fact
+from ..domain.fact import Fact, read_nodes
 from ..domain.person import DeriveRules
 from ..store.sqlite import log
 from ..store.sqlite.derived import Update
 from ..store.sqlite.reader import Reader
-from .cluster import HUB, Clusters, derive_part, keys_of, read_stored, split_at_hubs
+from .cluster import HUB, Clusters, derive_part, keys_of, keys_of_nodes, read_stored, split_at_hubs
 
 SCAN_EVENTS = 10_000
 BATCH_EVENTS = 10_000
@@ -27,6 +27,7 @@ class BulkDerivation:
     Args:
         read: makes a fact of a stored event's columns.
         personless: names of events that belong to nobody.
+        is_stopping: asked now and then; once it says True nothing more is yielded.
         progress: told now and then: events done, events in all.
     """
 
@@ -38,6 +39,7 @@ class BulkDerivation:
         classifier: ChannelClassifier,
         read: Callable[..., Fact],
         personless: frozenset[str],
+        is_stopping: Callable[[], bool],
         progress: Callable[[int, int], None] | None = None,
     ) -> None:
         self._reader = reader
@@ -45,6 +47,7 @@ class BulkDerivation:
         self._classifier = classifier
         self._read = read
         self._personless = personless
+        self._is_stopping = is_stopping
         self._progress = progress
         self._clusters = Clusters()
         self._known: dict[str, int] = {}
@@ -56,11 +59,20 @@ class BulkDerivation:
         self._done = 0
         self.hubs: set[str] = set()
 
+    @property
+    def count(self) -> int:
+        """How many events there were."""
+        return self._done // 2
+
     def updates(self) -> Iterator[Update]:
         """Yield what is to be written, in several steps; only the last one says how far the log is derived."""
         self._place_all()
         for batch in self._batches():
+            if self._is_stopping():
+                return
             yield self._derive(batch)
+        if self._is_stopping():
+            return
         last = Update(self._last, costs=self._costs)
         places = {key: self._clusters.find(cluster_id) for key, cluster_id in self._known.items()} | self._moved
         last.nodes = [(key, cluster_id, 0) for key, cluster_id in places.items() if key not in self.hubs]
@@ -69,16 +81,17 @@ class BulkDerivation:
 
     def _place_all(self) -> None:
         after = 0
-        while events := log.scan(self._reader, after, SCAN_EVENTS):
-            for event in events:
-                if event.seq > self._last:
-                    break
-                fact = read_stored(self._read, event)
-                if fact.name in self._personless:
-                    self._costs.extend(costs_of(fact, self._classifier))
-                else:
-                    self._seqs.append(fact.seq)
-                    self._placed.append(self._clusters.place(fact.seq, keys_of(fact, ()), self._known))
+        nobody = frozenset[str]()
+        place, known = self._clusters.place, self._known
+        while not self._is_stopping() and (events := log.scan_named(self._reader, after, self._last, SCAN_EVENTS)):
+            without_person = [event.seq for event in events if event.name in self._personless]
+            for seq, shop_id, event_id, name, body in events:
+                if name not in self._personless:
+                    self._seqs.append(seq)
+                    self._placed.append(place(seq, keys_of_nodes(read_nodes(body), shop_id, event_id, nobody), known))
+            for fact in self._load(without_person).values():
+                self._costs.extend(costs_of(fact, self._classifier))
+            self._done += len(without_person)  # done with these
             after = events[-1].seq
             self._tell(len(events))
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 
 from ..domain.fact import Fact, Node
 from ..domain.identity import find_hubs
 from ..domain.person import DeriveRules, Person, derive_cluster
+from ..domain.tail import extend, is_plain, tail_of
 from ..store.sqlite import derived, log
 from ..store.sqlite.derived import Update
 from ..store.sqlite.reader import Reader
+from .tail import TailCache, tail_of_row
 
 CACHED_FACTS = 20_000
 HUB = -1
@@ -22,15 +24,21 @@ def node_key(shop_id: int, node: Node) -> str:
     return f"{node[0]}:{shop_id}:{node[1]}"
 
 
-def keys_of(fact: Fact, hubs: Collection[str]) -> list[str]:
+def keys_of(fact: Fact, hubs: Set[str]) -> list[str]:
     """Return what connects an event with others.
 
     Hubs connect nothing; an event that names nothing else stays with its like, apart from everybody.
     """
-    keys = [f"{kind}:{fact.shop_id}:{value}" for kind, value in fact.nodes]
-    if hubs and any(key in hubs for key in keys):
-        return [key for key in keys if key not in hubs] or [f"hub:{keys[0]}"]
-    return keys or [f"event:{fact.shop_id}:{fact.event_id}"]
+    return keys_of_nodes(fact.nodes, fact.shop_id, fact.event_id, hubs)
+
+
+def keys_of_nodes(nodes: Sequence[Node], shop_id: int, event_id: str, hubs: Set[str]) -> list[str]:
+    """Do the same for identifiers that were read without the rest of their event."""
+    keys = [f"{kind}:{shop_id}:{value}" for kind, value in nodes]
+    if hubs and not hubs.isdisjoint(keys):
+        # All of them in one key: an event with another hub beside it was never in one cluster with these before.
+        return [key for key in keys if key not in hubs] or ["hub:" + " ".join(sorted(set(keys)))]
+    return keys or [f"event:{shop_id}:{event_id}"]
 
 
 class FactCache:
@@ -55,6 +63,12 @@ class FactCache:
         while self._size > self._limit and self._clusters:
             _, gone = self._clusters.popitem(last=False)
             self._size -= len(gone)
+
+    def extend(self, cluster_id: int, facts: Sequence[Fact]) -> None:
+        """Add events to a cluster that is remembered."""
+        known = self.pop(cluster_id)
+        if known is not None:
+            self.put(cluster_id, [*known, *facts])
 
     def clear(self) -> None:
         """Forget everything."""
@@ -121,6 +135,7 @@ class ClusterStep:
         update: Update,
         *,
         cache: FactCache,
+        tails: TailCache,
         hubs: set[str],
         rules: DeriveRules,
         read: Callable[..., Fact],
@@ -128,6 +143,7 @@ class ClusterStep:
         self._reader = reader
         self._update = update
         self._cache = cache
+        self._tails = tails
         self._hubs = hubs
         self._rules = rules
         self._read = read
@@ -143,13 +159,38 @@ class ClusterStep:
         grouped: dict[int, list[Fact]] = {}
         for fact, cluster_id in zip(facts, placed, strict=True):
             grouped.setdefault(self._clusters.find(cluster_id), []).append(fact)
-        old = self._old_facts(sorted(before))
-        self._update.nodes.extend(
-            (key, self._clusters.find(cluster_id), 0) for key, cluster_id in known.items() if key not in old_keys
-        )
+        fresh = [(key, self._clusters.find(cluster_id), 0) for key, cluster_id in known.items() if key not in old_keys]
+        self._update.nodes.extend(fresh)
+        self._update.cluster_events.extend((cluster_id, fact.seq) for cluster_id, new in grouped.items() for fact in new)
+        changed = {cluster_id for _, cluster_id, _ in fresh}
+        changed |= {self._clusters.find(old) for old in before if self._clusters.find(old) != old}
+        extended = self._extend({cluster: new for cluster, new in grouped.items() if cluster not in changed})
+        old = self._old_facts([cluster for cluster in sorted(before) if cluster not in extended])
         for cluster_id, new in grouped.items():
-            self._update.cluster_events.extend((cluster_id, fact.seq) for fact in new)
-            self._derive(cluster_id, [*old.get(cluster_id, ()), *new])
+            if cluster_id not in extended:
+                self._derive(cluster_id, [*old.get(cluster_id, ()), *new])
+
+    def _extend(self, grouped: Mapping[int, list[Fact]]) -> set[int]:
+        """Put events behind the roads they simply go on; return the clusters that are done with that."""
+        plain = {
+            cluster_id: new for cluster_id, new in grouped.items() if all(is_plain(fact, self._hubs) for fact in new)
+        }
+        returning = [cluster_id for cluster_id in plain if self._tails.get(cluster_id) is None]
+        rows = derived.load_lone_persons(self._reader, returning)
+        rules = self._rules.journey
+        away_ms = max(rules.session_gap_ms, rules.click_landing_ms)
+        done = set()
+        for cluster_id, new in plain.items():
+            tail = self._tails.get(cluster_id)
+            if tail is None and cluster_id in rows and min(fact.at for fact in new) - rows[cluster_id].last_seen > away_ms:
+                tail = tail_of_row(rows[cluster_id], rules)
+            extension = None if tail is None else extend(tail, new, self._rules)
+            if extension is not None:
+                self._update.extensions.append(extension)
+                self._tails.put(cluster_id, tail)
+                self._cache.extend(cluster_id, new)
+                done.add(cluster_id)
+        return done
 
     def _old_facts(self, before: Sequence[int]) -> dict[int, list[Fact]]:
         """Return the earlier events of every touched cluster, those of merged clusters with them."""
@@ -158,6 +199,7 @@ class ClusterStep:
         for cluster_id in before:
             root = self._clusters.find(cluster_id)
             self._update.rewritten.add(cluster_id)
+            self._tails.put(cluster_id, None)
             if root != cluster_id:
                 self._update.merged[cluster_id] = root
             cached = self._cache.pop(cluster_id)
@@ -177,7 +219,9 @@ class ClusterStep:
             self._hubs |= new_hubs
             self._move(cluster_id, parts, new_hubs)
         for part_id, own in parts.items():
-            self._update.clusters[part_id] = derive_part(own, self._rules, self._hubs)
+            persons = derive_part(own, self._rules, self._hubs)
+            self._update.clusters[part_id] = persons
+            self._tails.put(part_id, tail_of(persons))
             self._cache.put(part_id, own)
 
     def _move(self, cluster_id: int, parts: Mapping[int, Sequence[Fact]], new_hubs: set[str]) -> None:
@@ -196,13 +240,13 @@ def read_stored(read: Callable[..., Fact], event: Sequence[object]) -> Fact:
     return read(*event)
 
 
-def derive_part(facts: Sequence[Fact], rules: DeriveRules, hubs: Collection[str]) -> list[Person]:
+def derive_part(facts: Sequence[Fact], rules: DeriveRules, hubs: Set[str]) -> list[Person]:
     """Return the persons of a cluster; of the hubs only those count that it names."""
     own = {node for fact in facts for node in fact.nodes if node_key(fact.shop_id, node) in hubs} if hubs else set()
     return derive_cluster(facts, rules, own)
 
 
-def split_at_hubs(cluster_id: int, facts: list[Fact], hubs: Collection[str]) -> tuple[dict[int, list[Fact]], set[str]]:
+def split_at_hubs(cluster_id: int, facts: list[Fact], hubs: Set[str]) -> tuple[dict[int, list[Fact]], set[str]]:
     """Return the clusters left when hubs connect nothing, and the hubs nobody knew of before.
 
     A cluster is named by the smallest place in the log of its events.

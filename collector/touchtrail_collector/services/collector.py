@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import msgspec
@@ -25,7 +25,28 @@ class Readiness(msgspec.Struct, frozen=True):
 
     is_ready: bool
     projector_lag_events: int
+    projector_failure: str | None
     plugin_problems: list[str]
+
+
+class KeyRing:
+    """Whom the keys let in that were valid at one moment.
+
+    Replaced as a whole, so that a look-up under way can never put a key that was just revoked back among the valid.
+    """
+
+    def __init__(self, owners: Mapping[str, KeyOwner]) -> None:
+        self._owners = owners
+        self._by_key: dict[str, KeyOwner] = {}
+
+    def find(self, key: str) -> KeyOwner | None:
+        """Return whom a key lets in, or None. Only valid keys are remembered: guesses must not fill the memory."""
+        owner = self._by_key.get(key)
+        if owner is None:
+            owner = self._owners.get(hash_key(key))
+            if owner is not None:
+                self._by_key[key] = owner
+        return owner
 
 
 class Collector:
@@ -36,7 +57,7 @@ class Collector:
         host: the loaded plugins.
         starts_projector: False where the caller derives by itself (`touchtrail rebuild`, tests).
 
-    Raises: DatabaseLocked, DatabaseTooNew, DatabaseMissing.
+    Raises: DatabaseLocked, DatabaseTooNew, StoreError.
     """
 
     def __init__(self, settings: Settings, host: PluginHost, *, starts_projector: bool = True) -> None:
@@ -50,8 +71,7 @@ class Collector:
         )
         self.ingest = Ingest(self.checker, self.pseudonymiser, batch_limit=settings.server.batch_limit)
         self.projector = Projector(self.store, host, settings)
-        self._owners: dict[str, KeyOwner] = {}
-        self._owners_by_key: dict[str, KeyOwner] = {}
+        self._keys = KeyRing({})
         self.reload_keys()
         self._closing = threading.Event()
         if starts_projector:
@@ -63,17 +83,11 @@ class Collector:
 
     def reload_keys(self) -> None:
         """Read the keys anew after one was made or revoked."""
-        self._owners = self.store.key_owners()
-        self._owners_by_key = {}
+        self._keys = KeyRing(self.store.key_owners())
 
     def find_owner(self, key: str) -> KeyOwner | None:
         """Return whom a key lets in, or None."""
-        owner = self._owners_by_key.get(key)
-        if owner is None:
-            owner = self._owners.get(hash_key(key))
-            if owner is not None:
-                self._owners_by_key[key] = owner
-        return owner
+        return self._keys.find(key)
 
     def append(self, prepared: Prepared, done: Callable[[Receipt | None, BaseException | None], None]) -> None:
         """Hand a checked request to the writer and wake the projector once it is committed."""
@@ -88,8 +102,9 @@ class Collector:
     def readiness(self) -> Readiness:
         """Return whether events are taken now."""
         return Readiness(
-            is_ready=not self._closing.is_set(),
+            is_ready=self.store.writer.is_alive and not self._closing.is_set(),
             projector_lag_events=self.projector.lag(),
+            projector_failure=self.projector.failure,
             plugin_problems=list(self.host.problems()),
         )
 

@@ -7,10 +7,15 @@ inside one undoes it.
 
 from __future__ import annotations
 
+import gc
+import hashlib
 import logging
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager
 from functools import lru_cache, partial
+from typing import Any
 
 import msgspec
 from crawlerdetect import CrawlerDetect
@@ -29,6 +34,7 @@ from ..store.sqlite.reader import Reader
 from ..store.sqlite.store import SqliteStore
 from .bulk import BulkDerivation
 from .cluster import ClusterStep, FactCache, read_stored
+from .tail import TailCache
 
 logger = logging.getLogger("touchtrail_collector.projector")
 
@@ -46,6 +52,30 @@ def bot_detector() -> Callable[[str], bool]:
     """Return a cached predicate that tells a robot's user agent."""
     detector = CrawlerDetect()
     return lru_cache(maxsize=20_000)(lambda agent: bool(detector.isCrawler(agent)))
+
+
+def signature_of(host: PluginHost, settings: Settings) -> str:
+    """Return what names the rules that everything is derived with: when it changes, everything is derived anew."""
+    rule_sets = ",".join(host.channel_classifier().rule_set_names)
+    shop = settings.shop
+    rest = [
+        settings.journey, shop.currency, shop.hosts, specs_of(host.event_types()),
+        {name: table for name, table in settings.plugins.tables.items() if name.startswith("channel.")},
+    ]  # fmt: skip
+    digest = hashlib.sha256(msgspec.json.encode(rest, order="deterministic", enc_hook=str)).hexdigest()[:16]
+    return f"{DERIVE_VERSION}:{rule_sets}:{digest}"
+
+
+@contextmanager
+def without_collector() -> Iterator[None]:
+    """Keep Python's cycle collector away: a bulk derivation makes millions of objects and no cycle among them."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 class Projector:
@@ -70,10 +100,11 @@ class Projector:
             click_landing_ms=settings.journey.click_landing_min * 60_000,
         )
         self._read = partial(read_fact, tolerance_ms=settings.journey.skew_tolerance_s * 1000)
-        self._signature = f"{DERIVE_VERSION}:{','.join(classifier.rule_set_names)}"
+        self._signature = signature_of(host, settings)
         self._has_observers = any("touchtrail_on_events_stored" in plugin.hooks for plugin in host.plugins())
         self._channel_ids: Mapping[str, int] = {}
         self._cache = FactCache()
+        self._tails = TailCache()
         self._hubs: set[str] = set()
         self._derived_seq = 0
         self._is_prepared = False
@@ -111,12 +142,17 @@ class Projector:
         """
         with self._store.reading() as reader:
             signature = derived.get_meta(reader, "derived_by")
-            is_partial = derived.get_meta(reader, "derived_seq") == "0" and derived.has_persons(reader)
+            derived_seq = derived.get_meta(reader, "derived_seq") or "0"
+            is_partial = derived_seq == "0" and derived.has_persons(reader)
+            is_untold = self._has_observers and derived.get_meta(reader, "told_seq") is None
+        if is_untold:  # observers hear of what comes from now on
+            self._store.write(lambda connection: derived.set_meta(connection, "told_seq", derived_seq))
         if signature != self._signature or is_partial:
             if signature is not None and not is_partial:
                 logger.info("the rules changed from %s to %s: everything is derived anew", signature, self._signature)
             self._store.write(lambda connection: derived.reset(connection, self._signature))
         self._cache.clear()
+        self._tails.clear()
         self._channel_ids = self._store.write(
             lambda connection: derived.ensure_channels(connection, self._classifier.channels)
         )
@@ -144,14 +180,24 @@ class Projector:
 
     def _catch_up(self, progress: Callable[[int, int], None] | None) -> int:
         self.prepare()
+        try:
+            with self._store.reading() as reader:
+                return self._derive_all(reader, progress)
+        except BaseException:
+            # What is remembered of the clusters may be ahead of what was written.
+            self._is_prepared = False
+            self._wake.set()
+            raise
+
+    def _derive_all(self, reader: Reader, progress: Callable[[int, int], None] | None = None) -> int:
         total = 0
-        with self._store.reading() as reader:
-            if self._is_bulk_worth(reader):
-                total = self._bulk(reader, progress)
-            while not self._stopping.is_set() and (count := self.step(reader)) > 0:
-                total += count
-                if progress is not None:
-                    progress(self._derived_seq, log.last_seq(reader))
+        if self._is_bulk_worth(reader):
+            total = self._bulk(reader, progress)
+            self._tell_observers(reader)
+        while not self._stopping.is_set() and (count := self.step(reader)) > 0:
+            total += count
+            if progress is not None:
+                progress(self._derived_seq, log.last_seq(reader))
         return total
 
     def _is_bulk_worth(self, reader: Reader) -> bool:
@@ -163,35 +209,41 @@ class Projector:
         if not events:
             return 0
         update = self._derive(reader, events)
-        self._write(update)
+        self._store.write(self._writing(update))
         self._derived_seq = update.derived_seq
-        self._notify(events)
+        self._tell_observers(reader)
         return len(events)
 
-    def _write(self, update: Update) -> None:
-        self._store.write(lambda connection: derived.write_update(connection, update, self._channel_ids))
+    def _writing(self, update: Update) -> Callable[[Any], None]:
+        return lambda connection: derived.write_update(connection, update, self._channel_ids)
 
     def _bulk(self, reader: Reader, progress: Callable[[int, int], None] | None) -> int:
         """Derive a long log from its start; a kill on the way makes the next start begin again."""
-        reader.execute("BEGIN")  # one snapshot: what arrives meanwhile comes step by step afterwards
-        try:
-            derivation = BulkDerivation(
-                reader,
-                rules=self._rules(reader),
-                classifier=self._classifier,
-                read=self._read,
-                personless=self._personless,
-                progress=progress,
-            )
+        derivation = BulkDerivation(
+            reader,
+            rules=self._rules(reader),
+            classifier=self._classifier,
+            read=self._read,
+            personless=self._personless,
+            is_stopping=self._stopping.is_set,
+            progress=progress,
+        )
+        writing: Future[None] | None = None
+        derived_seq = 0
+        with without_collector():
             for update in derivation.updates():
-                self._write(update)
-                if self._stopping.is_set():
-                    return 0
-        finally:
-            reader.execute("COMMIT")
-        self._derived_seq = update.derived_seq
+                if writing is not None:
+                    writing.result()
+                # Written while the next ones are worked out.
+                writing = self._store.begin_write(self._writing(update))
+                derived_seq = update.derived_seq
+            if writing is not None:
+                writing.result()
+        if not derived_seq:  # told to stop on the way
+            return 0
+        self._derived_seq = derived_seq
         self._hubs = derivation.hubs
-        return update.derived_seq
+        return derivation.count
 
     def _rules(self, reader: Reader) -> DeriveRules:
         return DeriveRules(journey=self._journey, currencies=derived.load_currencies(reader), is_bot=bot_detector())
@@ -221,14 +273,19 @@ class Projector:
             if not self._is_prepared:
                 self.prepare()
             with self._store.reading() as reader:
-                if self._is_bulk_worth(reader):
-                    self._bulk(reader, None)
-                while not self._stopping.is_set() and self.step(reader) > 0:
-                    pass
+                self._derive_all(reader)
 
-    def _notify(self, events: Sequence[StoredEvent]) -> None:
-        if self._has_observers:
+    def _tell_observers(self, reader: Reader) -> None:
+        """Tell observing plugins of what was derived since they were told last; what is derived anew is not new."""
+        if not self._has_observers:
+            return
+        told_seq = int(derived.get_meta(reader, "told_seq") or 0)
+        while told_seq < self._derived_seq:
+            events = [event for event in log.scan(reader, told_seq, STEP_EVENTS) if event.seq <= self._derived_seq]
             self._host.notify_events_stored([{**msgspec.json.decode(event.body), "seq": event.seq} for event in events])
+            told_seq = events[-1].seq if events else self._derived_seq
+            # After the telling: a kill between the two tells twice rather than never.
+            self._store.write(partial(derived.set_meta, name="told_seq", value=str(told_seq)))
 
     def _derive(self, reader: Reader, events: Sequence[StoredEvent]) -> Update:
         update = Update(events[-1].seq)
@@ -237,7 +294,7 @@ class Projector:
             if fact.name in self._personless:
                 update.costs.extend(costs_of(fact, self._classifier))
         step = ClusterStep(
-            reader, update, cache=self._cache, hubs=self._hubs, rules=self._rules(reader), read=self._read
+            reader, update, cache=self._cache, tails=self._tails, hubs=self._hubs, rules=self._rules(reader), read=self._read
         )
         step.run([fact for fact in facts if fact.name not in self._personless])
         return update

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from ..domain.event import BodyUnreadable, EventChecker, EventRejected, read_batch, to_ms
+from ..domain.event import NEWEST_MS, OLDEST_MS, BodyUnreadable, EventChecker, EventRejected, read_batch, to_ms
 from ..domain.privacy import Pseudonymiser
 from ..domain.source import SourceEvents, SourceReject
 from ..store.engine import EventRow, RejectRow
@@ -69,13 +69,11 @@ class Ingest:
 
     def prepare_source(self, batch: SourceEvents, *, source_id: int, now_ms: int) -> Prepared:
         """Check what a source plugin made of a request or a file."""
-        items: list[bytes | SourceReject] = [
-            item if isinstance(item, SourceReject) else encode_event(item) for item in batch.events
-        ]
+        items = [item if isinstance(item, SourceReject) else encode_event(item) for item in batch.events]
         sent_at = None
         if batch.sent_at is not None:
             try:
-                sent_at = to_ms(msgspec.convert(batch.sent_at, datetime))
+                sent_at = sent_ms(msgspec.convert(batch.sent_at, datetime))
             except (msgspec.ValidationError, TypeError):  # a sender's broken clock costs the skew, not the events
                 sent_at = None
         return self._check_all(items, sent_at, source_id, now_ms)
@@ -107,15 +105,24 @@ class Ingest:
         self, prepared: Prepared, index: int, raw: bytes, error: EventRejected, source_id: int, now_ms: int
     ) -> None:
         prepared.rejected.append(Rejected(index, error.event_id, error.code, error.field, error.message))
-        body = self._pseudonymiser.scrub(raw[:QUARANTINE_BODY_BYTES])
+        body = self._pseudonymiser.scrub_reject(raw[:QUARANTINE_BODY_BYTES])
         prepared.reject_rows.append(RejectRow(now_ms, source_id, error.code, error.field, error.message, body))
 
 
-def encode_event(event: Mapping[str, Any]) -> bytes:
-    """Return a source's event as JSON, members without a value left out."""
-    return msgspec.json.encode({name: value for name, value in event.items() if value is not None})
+def encode_event(event: Mapping[str, Any]) -> bytes | SourceReject:
+    """Return a source's event as JSON, members without a value left out; a reject where it is none."""
+    try:
+        return msgspec.json.encode({name: value for name, value in event.items() if value is not None})
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        # Half a surrogate, an integer beyond 64 bits: what a plugin passed on from a sender must not cost the others.
+        return SourceReject(
+            code="invalid_json", message=f"the event is not JSON: {error}"[:300], raw=ascii(event).encode()
+        )
 
 
 def sent_ms(sent_at: datetime | None) -> int | None:
-    """Return the sender's clock in UTC milliseconds."""
-    return None if sent_at is None else to_ms(sent_at)
+    """Return the sender's clock in UTC milliseconds; None when it told no time, or one that no clock shows."""
+    if sent_at is None or sent_at.tzinfo is None:
+        return None
+    at = to_ms(sent_at)
+    return at if OLDEST_MS <= at <= NEWEST_MS else None

@@ -28,7 +28,7 @@ async def admin(request: Request) -> Response:
         raise HttpError(401, "unknown_token", "this path is for touchtrail's own commands on this machine")
     try:
         arguments: dict[str, Any] = msgspec.json.decode(await request.body() or b"{}", type=dict[str, Any])
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise HttpError(400, "invalid_json", str(error)) from None
     result = await run_in_threadpool(run_operation, collector, request.path_params["operation"], arguments)
     return json_response(result)

@@ -11,7 +11,15 @@ from ..errors import TouchtrailCollectorError
 from ..services.collector import Collector
 from .admin import admin
 from .body import header
-from .errors import HttpError, handle_collector_error, handle_http_error, handle_starlette_error, send_error, wrong_host
+from .errors import (
+    HttpError,
+    handle_collector_error,
+    handle_http_error,
+    handle_starlette_error,
+    handle_unexpected,
+    send_error,
+    wrong_host,
+)
 from .health import healthz, readyz
 from .ingest import EventGate, EventsEndpoint, SourceEndpoint
 from .reports import report
@@ -37,6 +45,7 @@ def create_app(collector: Collector) -> Starlette:
             HttpError: handle_http_error,
             HTTPException: handle_starlette_error,
             TouchtrailCollectorError: handle_collector_error,
+            Exception: handle_unexpected,
         },
     )
     # A redirect to the path with a slash would lose a POST's body; source paths answer both forms instead.

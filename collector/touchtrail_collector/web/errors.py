@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from ..errors import StoreUnavailable, TouchtrailCollectorError, UsageError
+from ..errors import PluginError, StoreUnavailable, TouchtrailCollectorError, UsageError
 
 RETRY_AFTER_S = 2
 
@@ -46,9 +46,9 @@ class HttpError(Exception):
         return Response(msgspec.json.encode(self.body), self.status, headers=headers, media_type="application/json")
 
 
-def bad_body(code: str, message: str) -> HttpError:
+def bad_body(code: str, message: str, field: str | None = None) -> HttpError:
     """400: the body cannot be read."""
-    return HttpError(400, code, message)
+    return HttpError(400, code, message, field=field)
 
 
 def body_too_large(limit: int) -> HttpError:
@@ -100,6 +100,11 @@ def from_store(error: BaseException) -> HttpError:
         return error
     if isinstance(error, StoreUnavailable):
         return unavailable(str(error))
+    return internal_error()
+
+
+def internal_error() -> HttpError:
+    """500: a fault of ours."""
     return HttpError(500, "internal_error", "the collector failed; its log says how. Nothing of this request was kept.")
 
 
@@ -135,5 +140,12 @@ def handle_collector_error(_: Request, error: Exception) -> Response:
     assert isinstance(error, TouchtrailCollectorError)
     if isinstance(error, StoreUnavailable):
         return unavailable(str(error)).response()
+    if isinstance(error, PluginError):
+        return HttpError(500, "plugin_failed", str(error)).response()
     code = "bad_usage" if isinstance(error, UsageError) else "bad_request"
     return HttpError(400, code, str(error)).response()
+
+
+def handle_unexpected(_: Request, __: Exception) -> Response:
+    """Whatever nobody foresaw: uvicorn logs the traceback, the client gets JSON all the same."""
+    return internal_error().response()

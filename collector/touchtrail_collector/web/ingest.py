@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
+from contextlib import suppress
 from functools import partial
 from urllib.parse import parse_qsl
 
@@ -45,7 +46,9 @@ class CommitWaiter:
         self._results.append((future, receipt, error))
         if not self._is_scheduled:
             self._is_scheduled = True
-            self._loop.call_soon_threadsafe(self._deliver)
+            # A loop that is closed belongs to a server that has stopped: nobody waits any more.
+            with suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(self._deliver)
 
     def _deliver(self) -> None:
         self._is_scheduled = False
@@ -165,7 +168,7 @@ class EventsEndpoint:
         try:
             prepared = collector.ingest.prepare(body, source_id=owner.source_id, now_ms=now_ms())
         except BodyUnreadable as error:
-            raise bad_body(error.code, error.message) from None
+            raise bad_body(error.code, error.message, error.field) from None
         if not self._stores:
             return Ack(len(prepared.events), 0, prepared.rejected)
         try:
@@ -214,7 +217,7 @@ class SourceEndpoint:
         except PluginError as error:
             # The plugin failed, which is counted and shown; what came is not the sender's fault and is kept.
             batch = SourceEvents(key=None, events=())
-            await self._gate.commit(plugin_failed(body, request.received_at, error))
+            await self._gate.commit(plugin_failed(collector, body, request.received_at, error))
         if not batch.events:
             return self._endpoint.answer(SourceAck(), request)
         owner = collector.find_owner(batch.key) if batch.key else None
@@ -230,11 +233,10 @@ class SourceEndpoint:
         return self._endpoint.answer(ack, request)
 
 
-def plugin_failed(body: bytes, received_at: int, error: PluginError) -> Prepared:
+def plugin_failed(collector: Collector, body: bytes, received_at: int, error: PluginError) -> Prepared:
     """Return a request that a plugin could not read, for quarantine."""
-    return Prepared(
-        [], [RejectRow(received_at, None, "plugin_failed", None, str(error), body[:QUARANTINE_BODY_BYTES])], []
-    )
+    kept = collector.pseudonymiser.scrub_reject(body[:QUARANTINE_BODY_BYTES])
+    return Prepared([], [RejectRow(received_at, None, "plugin_failed", None, str(error), kept)], [])
 
 
 def source_request(scope: Scope, body: bytes) -> SourceRequest:

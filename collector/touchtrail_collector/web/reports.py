@@ -10,7 +10,6 @@ from starlette.responses import Response
 
 from ..errors import ReportError
 from ..services.collector import Collector
-
 from ..services.reports import REPORTS, open_report_context
 from .errors import HttpError, no_token, wrong_kind_of_key
 from .health import json_response

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import logging
+import signal
 import socket
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import uvicorn
+from uvicorn.server import HANDLED_SIGNALS
 
 from ..errors import StoreError
 from ..services.collector import Collector
@@ -16,7 +20,11 @@ logger = logging.getLogger("touchtrail_collector.web")
 
 
 class Server(uvicorn.Server):
-    """uvicorn, told apart only by whom it tells that it accepts connections."""
+    """uvicorn, told apart by whom it tells that it accepts connections, and by how it ends.
+
+    uvicorn raises the signal that stopped it once more when it has stopped, which for SIGTERM ends the process there
+    and then: what comes after the server, the database's orderly end, would never run.
+    """
 
     def __init__(self, config: uvicorn.Config, on_listening: Callable[[], None]) -> None:
         super().__init__(config)
@@ -27,6 +35,19 @@ class Server(uvicorn.Server):
         await super().startup(sockets)
         if not self.should_exit:
             self._on_listening()
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Stop on the first signal, at once on a second Ctrl-C, and give the handlers back at the end."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {number: signal.signal(number, self.handle_exit) for number in HANDLED_SIGNALS}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
 
 def bind(host: str, port: int) -> socket.socket:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 import msgspec
 from sqlite_utils import Database
@@ -11,7 +12,10 @@ from sqlite_utils import Database
 from ...domain.channel import Channel
 from ...domain.cost import Cost
 from ...domain.person import Person
+from ...domain.tail import Extension
 from .migrations import run_script
+from .person_rows import PERSON_TABLES, PersonRows
+from .rows import insert_rows
 
 TABLES = (
     "channels", "identity_nodes", "cluster_events", "persons", "identity_links", "sessions", "touchpoints", "signals",
@@ -20,7 +24,19 @@ TABLES = (
 """Every derived table, in the order in which they are made."""
 
 VIEWS = ("customer_journeys", "order_book")
-PERSON_TABLES = ("identity_links", "sessions", "touchpoints", "signals", "orders", "order_changes", "persons")
+
+
+class PersonRow(NamedTuple):
+    """The numbers of a person that new events change."""
+
+    person_id: int
+    last_seen: int
+    stage: str | None
+    events: int
+    sessions: int
+    touchpoints: int
+    is_bot: int
+    last_stage: str | None
 
 
 class Update(msgspec.Struct):
@@ -34,6 +50,7 @@ class Update(msgspec.Struct):
         cluster_events: (cluster, place in the log) to add.
         nodes: (identifier, cluster, is_hub) to set.
         clusters: the persons of each cluster.
+        extensions: what is put behind the roads of other persons.
     """
 
     derived_seq: int
@@ -43,6 +60,7 @@ class Update(msgspec.Struct):
     cluster_events: list[tuple[int, int]] = []
     nodes: list[tuple[str, int, int]] = []
     clusters: dict[int, list[Person]] = {}
+    extensions: list[Extension] = []
     costs: list[Cost] = []
 
 
@@ -127,97 +145,71 @@ def ensure_channels(connection: sqlite3.Connection, channels: Iterable[Channel])
 
 def write_update(connection: sqlite3.Connection, update: Update, channel_ids: Mapping[str, int]) -> None:
     """Apply one step inside the caller's transaction."""
-    replaced = [(cluster,) for cluster in sorted(update.rewritten)]
-    for table in PERSON_TABLES:
-        connection.executemany(
-            f"DELETE FROM {table} WHERE person_id IN (SELECT person_id FROM persons WHERE cluster_id = ?)", replaced
-        )
+    remove_persons(connection, sorted(update.rewritten))
     merged = [(new, old) for old, new in sorted(update.merged.items())]
     connection.executemany("UPDATE cluster_events SET cluster_id = ? WHERE cluster_id = ?", merged)
     connection.executemany("UPDATE identity_nodes SET cluster_id = ? WHERE cluster_id = ?", merged)
     connection.executemany(
         "DELETE FROM cluster_events WHERE cluster_id = ?", [(cluster,) for cluster in sorted(update.moved)]
     )
-    connection.executemany(
-        "INSERT INTO cluster_events (cluster_id, seq) VALUES (?, ?) ON CONFLICT DO NOTHING", update.cluster_events
-    )
-    connection.executemany(
-        "INSERT INTO identity_nodes (node, cluster_id, is_hub) VALUES (?, ?, ?)"
-        " ON CONFLICT (node) DO UPDATE SET cluster_id = excluded.cluster_id, is_hub = excluded.is_hub",
+    insert_rows(connection, "INSERT INTO cluster_events", update.cluster_events, "ON CONFLICT DO NOTHING")
+    insert_rows(
+        connection,
+        "INSERT INTO identity_nodes (node, cluster_id, is_hub)",
         update.nodes,
+        "ON CONFLICT (node) DO UPDATE SET cluster_id = excluded.cluster_id, is_hub = excluded.is_hub",
     )
-    for statement, rows in person_rows(update.clusters, channel_ids):
-        connection.executemany(statement, rows)
-    connection.executemany(
-        f"INSERT OR REPLACE INTO costs VALUES ({marks(Cost.__struct_fields__)})",
-        [
-            (
-                c.seq,
-                c.day,
-                c.shop_id,
-                channel_ids[c.channel],
-                c.campaign,
-                c.amount_minor,
-                c.currency,
-                c.impressions,
-                c.clicks,
-            )
-            for c in update.costs
-        ],
-    )
+    rows = PersonRows(channel_ids)
+    for cluster_id, members in update.clusters.items():
+        for person in members:
+            rows.add_person(cluster_id, person)
+    for extension in update.extensions:
+        rows.add_road(extension.tail.person_id, extension.road, extension.first_position)
+    for table, own in rows.tables():
+        insert_rows(connection, f"INSERT INTO {table}", own)
+    lengthen_persons(connection, update.extensions)
+    costs = [
+        (c.seq, c.day, c.shop_id, channel_ids[c.channel], c.campaign, c.amount_minor, c.currency, c.impressions, c.clicks)
+        for c in update.costs
+    ]
+    insert_rows(connection, "INSERT OR REPLACE INTO costs", costs)
     set_meta(connection, "derived_seq", str(update.derived_seq))
 
 
-def person_rows(
-    clusters: Mapping[int, Sequence[Person]], channel_ids: Mapping[str, int]
-) -> list[tuple[str, list[tuple[object, ...]]]]:
-    """Return the rows of every table that is derived per person, each with its statement."""
-    persons: list[tuple[object, ...]] = []
-    links: list[tuple[object, ...]] = []
-    sessions: list[tuple[object, ...]] = []
-    touchpoints: list[tuple[object, ...]] = []
-    signals: list[tuple[object, ...]] = []
-    orders: list[tuple[object, ...]] = []
-    changes: list[tuple[object, ...]] = []
-    for cluster_id, members in clusters.items():
-        for p in members:
-            person_id = p.person_id
-            traits = None if p.traits is None else msgspec.json.encode(p.traits).decode()
-            persons.append(
-                (person_id, cluster_id, p.shop_id, p.customer_id, p.first_seen, p.last_seen, p.stage, p.events,
-                 len(p.road.sessions), len(p.orders), p.is_bot, traits)
-            )  # fmt: skip
-            links.extend((person_id, k.kind, k.value, k.reason, k.at, k.seq) for k in p.links)
-            sessions.extend(
-                (s.session_id, person_id, s.source_id, s.started_at, s.ended_at, s.events, channel_ids[s.channel.name],
-                 s.campaign, s.landing_url, s.device_kind)
-                for s in p.road.sessions
-            )  # fmt: skip
-            touchpoints.extend(
-                (t.seq, person_id, position, t.at, t.name, t.stage, t.moment, t.contact, t.creditable,
-                 None if t.channel is None else channel_ids[t.channel.name],
-                 None if t.session is None else t.session.session_id, t.campaign)
-                for position, t in enumerate(p.road.touchpoints, 1)
-            )  # fmt: skip
-            signals.extend(
-                (s.seq, person_id, s.at, s.kind, s.polarity, s.score, s.scale, s.stage,
-                 None if s.channel is None else channel_ids[s.channel.name], s.subject)
-                for s in p.road.signals
-            )  # fmt: skip
-            for o in p.orders:
-                codes = msgspec.json.encode(o.coupon_codes).decode() if o.coupon_codes else None
-                orders.append(
-                    (o.shop_id, o.order_id, person_id, o.state, o.placed_at, o.paid_at, o.shipped_at, o.delivered_at,
-                     o.closed_at, o.currency, o.gross_minor, o.goods_minor, o.tax_minor, o.shipping_minor,
-                     o.discount_minor, o.cancelled_minor, o.refunded_minor, o.charged_back_minor, o.net_minor, o.pieces,
-                     codes, o.reports, o.conflicts)
-                )  # fmt: skip
-                changes.extend(
-                    (o.shop_id, o.order_id, n, person_id, c.at, c.kind, c.amount_minor, c.reason, c.seq)
-                    for n, c in enumerate(o.changes, 1)
-                )
-    tables = {
-        "persons": persons, "identity_links": links, "sessions": sessions, "touchpoints": touchpoints,
-        "signals": signals, "orders": orders, "order_changes": changes,
-    }  # fmt: skip
-    return [(f"INSERT INTO {table} VALUES ({marks(rows[0])})", rows) for table, rows in tables.items() if rows]
+def remove_persons(connection: sqlite3.Connection, clusters: Sequence[int]) -> None:
+    """Delete everything derived of the persons of these clusters."""
+    for chunk in chunks(clusters):
+        found = connection.execute(f"SELECT person_id FROM persons WHERE cluster_id IN ({marks(chunk)})", chunk)
+        person_ids = [row[0] for row in found]
+        for own in chunks(person_ids):
+            for table in PERSON_TABLES:
+                connection.execute(f"DELETE FROM {table} WHERE person_id IN ({marks(own)})", own)
+
+
+def lengthen_persons(connection: sqlite3.Connection, extensions: Sequence[Extension]) -> None:
+    """Set the numbers of persons whose road went on, and of sessions that did."""
+    connection.executemany(
+        "UPDATE persons SET last_seen = ?, stage = ?, events = ?, sessions = ?, touchpoints = ?, last_stage = ?"
+        " WHERE person_id = ?",
+        [
+            (e.last_seen, e.stage, e.events, e.sessions, e.touchpoints, e.last_stage, e.tail.person_id)
+            for e in extensions
+        ],
+    )
+    connection.executemany(
+        "UPDATE sessions SET ended_at = ?, events = ? WHERE session_id = ?",
+        [went_on for extension in extensions for went_on in extension.continued],
+    )
+
+
+def load_lone_persons(reader: sqlite3.Connection, clusters: Sequence[int]) -> dict[int, PersonRow]:
+    """Return the person of each of these clusters that holds exactly one."""
+    found: dict[int, list[PersonRow]] = {}
+    for chunk in chunks(clusters):
+        statement = (
+            "SELECT cluster_id, person_id, last_seen, stage, events, sessions, touchpoints, is_bot, last_stage"
+            f" FROM persons WHERE cluster_id IN ({marks(chunk)})"
+        )
+        for cluster_id, *row in reader.execute(statement, chunk):
+            found.setdefault(cluster_id, []).append(PersonRow._make(row))
+    return {cluster_id: rows[0] for cluster_id, rows in found.items() if len(rows) == 1}

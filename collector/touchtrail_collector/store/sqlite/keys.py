@@ -35,11 +35,24 @@ def hash_key(key: str) -> str:
     return hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def ensure_source(connection: sqlite3.Connection, source: str, *, shop: str, currency: str, now_ms: int) -> int:
-    """Return the source's id; make it, and its shop, when they are new."""
-    row = connection.execute("SELECT source_id FROM sources WHERE name = ?", (source,)).fetchone()
+def ensure_source(
+    connection: sqlite3.Connection, source: str, *, shop: str | None, own_shop: str, currency: str, now_ms: int
+) -> int:
+    """Return the source's id; make it, and its shop, when they are new.
+
+    Args:
+        shop: the shop it must belong to; None = wherever it is, and ``own_shop`` when it is new.
+
+    Raises: StoreError when another shop has it.
+    """
+    row = connection.execute(
+        "SELECT source_id, h.name FROM sources s JOIN shops h USING (shop_id) WHERE s.name = ?", (source,)
+    ).fetchone()
     if row:
+        if shop is not None and row[1] != shop:
+            raise StoreError(f"the source {source!r} belongs to the shop {row[1]!r}, not {shop!r}; name another source")
         return int(row[0])
+    shop = shop or own_shop
     connection.execute("INSERT INTO shops (name, currency) VALUES (?, ?) ON CONFLICT DO NOTHING", (shop, currency))
     shop_id = connection.execute("SELECT shop_id FROM shops WHERE name = ?", (shop,)).fetchone()[0]
     cursor = connection.execute(
@@ -61,14 +74,18 @@ def create_key(connection: sqlite3.Connection, *, kind: str, source_id: int | No
 
 def revoke_key(connection: sqlite3.Connection, key_or_hint: str, *, now_ms: int) -> str:
     """Revoke a key given whole or by its first characters. Raises StoreError when none or several match."""
-    hints = connection.execute(
-        "SELECT key_hash, hint FROM keys WHERE revoked_at IS NULL AND (key_hash = ? OR hint = ?)",
-        (hash_key(key_or_hint), key_or_hint[:8]),
-    ).fetchall()
-    if len(hints) != 1:
-        raise StoreError(f"{len(hints)} keys match {key_or_hint[:8]!r}; `touchtrail keys list` shows them")
-    connection.execute("UPDATE keys SET revoked_at = ? WHERE key_hash = ?", (now_ms, hints[0][0]))
-    return str(hints[0][1])
+    found = (
+        connection.execute(
+            "SELECT key_hash, hint FROM keys WHERE revoked_at IS NULL AND key_hash = ?", (hash_key(key_or_hint),)
+        ).fetchall()
+        or connection.execute(
+            "SELECT key_hash, hint FROM keys WHERE revoked_at IS NULL AND hint = ?", (key_or_hint,)
+        ).fetchall()
+    )
+    if len(found) != 1:
+        raise StoreError(f"{len(found)} valid keys match {key_or_hint[:8]!r}; `touchtrail keys list` shows them")
+    connection.execute("UPDATE keys SET revoked_at = ? WHERE key_hash = ?", (now_ms, found[0][0]))
+    return str(found[0][1])
 
 
 def list_keys(reader: sqlite3.Connection) -> list[KeyRow]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
+from functools import partial
+from typing import NamedTuple
 
 from ..engine import StoredEvent
 
@@ -13,10 +15,35 @@ COLUMNS = (
 )
 
 
+class NamedEvent(NamedTuple):
+    """What tells to whom an event belongs."""
+
+    seq: int
+    shop_id: int
+    event_id: str
+    name: str
+    body: str
+
+
+# In C: `_make` itself is a Python function, and would be a fifth of the time of reading.
+stored_event = partial(tuple.__new__, StoredEvent)
+named_event = partial(tuple.__new__, NamedEvent)
+
+
 def scan(reader: sqlite3.Connection, after_seq: int, limit: int) -> list[StoredEvent]:
     """Return events in log order, the first one after ``after_seq``."""
     rows = reader.execute(f"{COLUMNS} WHERE e.seq > ? ORDER BY e.seq LIMIT ?", (after_seq, limit))
-    return [StoredEvent._make(row) for row in rows]
+    return list(map(stored_event, rows))
+
+
+def scan_named(reader: sqlite3.Connection, after_seq: int, until_seq: int, limit: int) -> list[NamedEvent]:
+    """Return the same with fewer columns, from after one place until another one, that included."""
+    rows = reader.execute(
+        "SELECT e.seq, s.shop_id, e.event_id, e.name, e.body FROM events e JOIN sources s USING (source_id)"
+        " WHERE e.seq > ? AND e.seq <= ? ORDER BY e.seq LIMIT ?",
+        (after_seq, until_seq, limit),
+    )
+    return list(map(named_event, rows))
 
 
 def read_events(reader: sqlite3.Connection, seqs: Sequence[int]) -> list[StoredEvent]:
@@ -25,7 +52,7 @@ def read_events(reader: sqlite3.Connection, seqs: Sequence[int]) -> list[StoredE
     for start in range(0, len(seqs), 500):
         chunk = seqs[start : start + 500]
         marks = ",".join("?" * len(chunk))
-        events.extend(StoredEvent._make(row) for row in reader.execute(f"{COLUMNS} WHERE e.seq IN ({marks})", chunk))
+        events.extend(map(stored_event, reader.execute(f"{COLUMNS} WHERE e.seq IN ({marks})", chunk)))
     return events
 
 

@@ -34,7 +34,7 @@ class SqliteStore:
         group_requests: how many requests may share one commit.
         on_commit: told of each commit: seconds, requests.
 
-    Raises: DatabaseLocked, DatabaseTooNew, DatabaseMissing.
+    Raises: DatabaseLocked, DatabaseTooNew, StoreError.
     """
 
     def __init__(
@@ -57,10 +57,9 @@ class SqliteStore:
 
     def close(self, timeout_s: float = 5.0) -> None:
         """Write what was queued and give the file back."""
-        try:
-            self.writer.close(timeout_s)
-        finally:
-            self.lock.release()
+        self.writer.close(timeout_s)
+        # Only now: while the writer still works, no other process may; its end gives the lock back in any case.
+        self.lock.release()
 
     def __enter__(self) -> SqliteStore:
         return self
@@ -93,6 +92,10 @@ class SqliteStore:
         result: T = self.writer.call(work).result()
         return result
 
+    def begin_write(self, work: Callable[[sqlite3.Connection], T]) -> Future[T]:
+        """Do the same without waiting."""
+        return self.writer.call(work)
+
     @contextmanager
     def reading(self, deadline_s: float | None = None) -> Iterator[sqlite3.Connection]:
         """Give a connection that cannot write, closed at the end of the block."""
@@ -110,22 +113,34 @@ class SqliteStore:
             raise KeyError(name)
         return str(row[0])
 
-    def create_key(self, *, source: str | None, shop: str = "default", currency: str = "EUR") -> str:
-        """Make a write key for a source, or a read token when there is none, and return it."""
+    def create_key(
+        self, *, source: str | None, shop: str | None = None, own_shop: str = "default", currency: str = "EUR"
+    ) -> str:
+        """Make a write key for a source, or a read token when there is none, and return it.
+
+        Args:
+            shop: the shop the source must belong to; None = ``own_shop`` where it is new.
+
+        Raises: StoreError when the source belongs to another shop.
+        """
 
         def work(connection: sqlite3.Connection) -> str:
             source_id = None
             if source is not None:
-                source_id = keys.ensure_source(connection, source, shop=shop, currency=currency, now_ms=now_ms())
+                source_id = keys.ensure_source(
+                    connection, source, shop=shop, own_shop=own_shop, currency=currency, now_ms=now_ms()
+                )
             kind = "read" if source is None else "write"
             return keys.create_key(connection, kind=kind, source_id=source_id, now_ms=now_ms())
 
         return self.write(work)
 
     def ensure_source(self, source: str, *, shop: str = "default", currency: str = "EUR") -> int:
-        """Return the id of a source, made when it is new."""
+        """Return the id of a source; when it is new it is made, in this shop."""
         return self.write(
-            lambda connection: keys.ensure_source(connection, source, shop=shop, currency=currency, now_ms=now_ms())
+            lambda connection: keys.ensure_source(
+                connection, source, shop=None, own_shop=shop, currency=currency, now_ms=now_ms()
+            )
         )
 
     def revoke_key(self, key_or_hint: str) -> str:

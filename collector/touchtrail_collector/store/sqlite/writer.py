@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import queue
 import sqlite3
 import threading
@@ -16,11 +17,16 @@ from typing import Any, Protocol
 from ...errors import StoreError, StoreUnavailable
 from ..engine import EventRow, Receipt, RejectRow
 
+logger = logging.getLogger("touchtrail_collector.store")
+
 INSERT_EVENT = (
     "INSERT INTO events (source_id, event_id, name, occurred_at, sent_at, received_at, anonymous_id, customer_id, body)"
     " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
 )
 INSERT_REJECT = "INSERT INTO quarantine (received_at, source_id, code, field, message, body) VALUES (?, ?, ?, ?, ?, ?)"
+QUARANTINE_ROWS = 100_000
+"""The newest so many rejects are kept: whoever has a write key must not be able to fill the disk with nonsense."""
+
 COUNT = (
     "INSERT INTO counters (source_id, day, name, n) VALUES (?, ?, ?, ?)"
     " ON CONFLICT (source_id, day, name) DO UPDATE SET n = n + excluded.n"
@@ -87,21 +93,28 @@ def append_rows(connection: sqlite3.Connection, events: Sequence[EventRow], reje
         stored = connection.execute(INSERT_EVENT, events[0]).rowcount
     elif events:
         stored = connection.executemany(INSERT_EVENT, events).rowcount
+    dropped = 0
     if rejects:
         connection.executemany(INSERT_REJECT, rejects)
+        oldest = "(SELECT max(id) FROM quarantine) - ?"
+        dropped = connection.execute(f"DELETE FROM quarantine WHERE id <= {oldest}", (QUARANTINE_ROWS,)).rowcount
     receipt = Receipt(stored, len(events) - stored)
-    count_rows(connection, events, rejects, receipt)
+    count_rows(connection, events, rejects, receipt, dropped)
     return receipt
 
 
 def count_rows(
-    connection: sqlite3.Connection, events: Sequence[EventRow], rejects: Sequence[RejectRow], receipt: Receipt
+    connection: sqlite3.Connection,
+    events: Sequence[EventRow],
+    rejects: Sequence[RejectRow],
+    receipt: Receipt,
+    dropped: int = 0,
 ) -> None:
     """Add to the day's counters: what was sent must equal stored + duplicates + rejected."""
     first = events[0] if events else rejects[0]
     source_id = first.source_id or 0
     day = utc_day(first.received_at)
-    counts = Counter({"accepted": receipt.stored, "duplicate": receipt.duplicates})
+    counts = Counter({"accepted": receipt.stored, "duplicate": receipt.duplicates, "quarantine_dropped": dropped})
     counts.update(f"rejected:{reject.code}" for reject in rejects)
     connection.executemany(COUNT, [(source_id, day, name, n) for name, n in counts.items() if n])
 
@@ -141,6 +154,7 @@ class Writer:
         self._on_commit = on_commit
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._closed = False
+        self._closing = threading.Lock()
         self._thread = threading.Thread(target=self._loop, name="touchtrail-writer", daemon=True)
         self._thread.start()
 
@@ -159,9 +173,15 @@ class Writer:
 
     def submit(self, job: Job) -> None:
         """Queue a job. Raises StoreUnavailable after `close`."""
-        if self._closed:
-            raise StoreUnavailable("the collector is stopping")
-        self._jobs.put(job)
+        with self._closing:  # nothing may come after the mark that ends the queue: nobody would answer it
+            if self._closed:
+                raise StoreUnavailable("the collector is stopping")
+            self._jobs.put(job)
+
+    @property
+    def is_alive(self) -> bool:
+        """True as long as jobs are written."""
+        return self._thread.is_alive()
 
     @property
     def backlog(self) -> int:
@@ -169,11 +189,14 @@ class Writer:
         return self._jobs.qsize()
 
     def close(self, timeout_s: float = 5.0) -> None:
-        """Write everything that was queued, checkpoint and close the connection."""
-        if self._closed:
-            return
-        self._closed = True
-        self._jobs.put(None)
+        """Write everything that was queued, checkpoint and close the connection.
+
+        Raises: StoreError when that takes longer; the thread then goes on by itself.
+        """
+        with self._closing:
+            if not self._closed:
+                self._closed = True
+                self._jobs.put(None)
         self._thread.join(timeout_s)
         if self._thread.is_alive():
             raise StoreError(f"the writer still had {self.backlog} jobs after {timeout_s} s")
@@ -184,8 +207,12 @@ class Writer:
             group, ending = self._next_group()
             if group:
                 self._write(group)
-        self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        self._connection.close()
+        try:
+            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        except sqlite3.Error as error:  # nothing is lost: the next start reads it from the write-ahead log
+            logger.warning("the write-ahead log stays beside the database: %s", error)
+        finally:
+            self._connection.close()
 
     def _next_group(self) -> tuple[list[Job], bool]:
         first = self._jobs.get()
@@ -210,7 +237,7 @@ class Writer:
             self._write_alone(group, error)
             return
         for job, result in zip(group, results, strict=True):
-            job.finish(result, None)
+            finish(job, result, None)
         if self._on_commit is not None:
             self._on_commit(time.perf_counter() - started, len(group))
 
@@ -234,11 +261,19 @@ class Writer:
                 try:
                     results = self._commit([job])
                 except BaseException as own_error:  # noqa: BLE001
-                    job.finish(None, as_store_error(own_error))
+                    finish(job, None, as_store_error(own_error))
                 else:
-                    job.finish(results[0], None)
+                    finish(job, results[0], None)
             else:
-                job.finish(None, as_store_error(error))
+                finish(job, None, as_store_error(error))
+
+
+def finish(job: Job, result: Any, error: BaseException | None) -> None:
+    """Tell whoever waits; if they fail, the others are told all the same and the thread goes on."""
+    try:
+        job.finish(result, error)
+    except Exception:
+        logger.exception("nobody could be told that a job was %s", "written" if error is None else "not written")
 
 
 def as_store_error(error: BaseException) -> BaseException:

@@ -26,7 +26,7 @@ CREATE TABLE cluster_events (
     PRIMARY KEY (cluster_id, seq)
 ) WITHOUT ROWID;
 
--- person_id is the seq of the person's first event in the log.
+-- person_id is the seq of the person's first event in the log. stage: the furthest one; last_stage: the latest one.
 CREATE TABLE persons (
     person_id   INTEGER PRIMARY KEY,
     cluster_id  INTEGER NOT NULL,
@@ -39,7 +39,9 @@ CREATE TABLE persons (
     sessions    INTEGER NOT NULL,
     orders      INTEGER NOT NULL,
     is_bot      INTEGER NOT NULL,
-    traits      TEXT
+    traits      TEXT,
+    touchpoints INTEGER NOT NULL DEFAULT 0,
+    last_stage  TEXT
 );
 CREATE INDEX persons_by_cluster ON persons (cluster_id);
 
