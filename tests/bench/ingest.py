@@ -16,7 +16,7 @@ from events import journeys
 from load import Measured, drive, post
 
 from touchtrail_collector.store.sqlite.database import open_writing_connection
-from touchtrail_collector.store.sqlite.writer import INSERT_EVENT
+from touchtrail_collector.store.sqlite.writer import INSERT_EVENT, UNLESS_THERE
 
 BATCHES = 1_000
 BATCH_EVENTS = 100
@@ -94,11 +94,12 @@ def raw_inserts(db: Path, bodies: Sequence[bytes]) -> float:
     for body in bodies:
         event = msgspec.json.decode(body)
         rows.append((1, event["event_id"], event["name"], 0, None, 0, event["anonymous_id"], None, body.decode()))
+    insert = f"{INSERT_EVENT} VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) {UNLESS_THERE}"
     with closing(open_writing_connection(db)) as connection:
         started = time.perf_counter()
         for start in range(0, len(rows), BATCH_EVENTS):
             connection.execute("BEGIN IMMEDIATE")
-            connection.executemany(INSERT_EVENT, rows[start : start + BATCH_EVENTS])
+            connection.executemany(insert, rows[start : start + BATCH_EVENTS])
             connection.execute("COMMIT")
         return len(rows) / (time.perf_counter() - started)
 

@@ -13,12 +13,25 @@ from hypothesis import strategies as st
 
 from shop_events import Facts, in_order
 from touchtrail_collector.domain.fact import Fact
-from touchtrail_collector.domain.identity import find_hubs, resolve
+from touchtrail_collector.domain.identity import PersonFacts, find_hubs, resolve
+from touchtrail_collector.services.cluster import Clusters, keys_of, node_key
 
 
 def persons(facts: Sequence[Fact]) -> list[list[str]]:
     """Return the events of each person, sorted, as ids."""
-    return sorted(sorted(fact.event_id for fact in person.facts) for person in resolve(in_order(facts), find_hubs(facts)))
+    return sorted(sorted(fact.event_id for fact in person.facts) for person in everybody(facts))
+
+
+def everybody(facts: Sequence[Fact]) -> list[PersonFacts]:
+    """Gather events into clusters, as the projector does, and tell the persons of each apart."""
+    hubs = find_hubs(facts)
+    hub_keys = {node_key(1, node) for node in hubs}
+    clusters, known = Clusters(), dict[str, int]()
+    places = {fact.seq: clusters.place(fact.seq, keys_of(fact, hub_keys), known) for fact in facts}
+    gathered: dict[int, list[Fact]] = {}
+    for fact in in_order(facts):
+        gathered.setdefault(clusters.find(places[fact.seq]), []).append(fact)
+    return [person for cluster in gathered.values() for person in resolve(cluster, hubs)]
 
 
 def seen(*events: tuple[str, dict[str, Any]]) -> list[list[str]]:
@@ -218,7 +231,7 @@ def test_the_order_of_arrival_changes_nobody(events: list[tuple[str, int, dict[s
 def test_one_customer_is_never_two_people(events: list[tuple[str, int, dict[str, Any]]]) -> None:
     facts = arrive(enumerate(events))
     owner: dict[str, int] = {}
-    for number, person in enumerate(resolve(in_order(facts), find_hubs(facts))):
+    for number, person in enumerate(everybody(facts)):
         for fact in person.facts:
             if fact.body.customer_id is not None:
                 assert owner.setdefault(fact.body.customer_id, number) == number
@@ -235,5 +248,5 @@ def test_a_cluster_of_thousands_takes_no_square_of_time() -> None:
         for n in range(5000)
     ]  # fmt: skip
     started = time.process_time()
-    assert sum(len(person.facts) for person in resolve(in_order(events), find_hubs(events))) == 5000
+    assert sum(len(person.facts) for person in everybody(events)) == 5000
     assert time.process_time() - started < 5

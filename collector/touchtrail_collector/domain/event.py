@@ -16,7 +16,7 @@ from touchtrail.errors import CurrencyError
 from touchtrail.events import Event
 from touchtrail.money import exponent
 
-from .privacy import AT_SIGNS, Pseudonymiser
+from .privacy import Pseudonymiser, may_hold_address
 
 MAX_DEPTH = 16
 MAX_PROPERTIES = 64
@@ -174,7 +174,7 @@ class EventChecker:
         if len(raw) > self._limit:
             raise EventRejected("too_large", None, f"the event has {len(raw)} bytes; the limit is {self._limit}")
         wire = self._decode(raw)
-        if wire.identifiers or wire.device is not None or any(sign in raw for sign in AT_SIGNS):
+        if wire.identifiers or wire.device is not None or may_hold_address(raw):
             raw, wire = self._pseudonymise(raw, wire)
         try:
             properties = self._check_properties(wire)

@@ -95,7 +95,7 @@ class Collector:
         def committed(receipt: Receipt | None, error: BaseException | None) -> None:
             done(receipt, error)
             if receipt is not None and receipt.stored:
-                self.projector.wake()
+                self.projector.wake(receipt.stored)
 
         self.store.append_then(prepared.events, prepared.reject_rows, committed)
 

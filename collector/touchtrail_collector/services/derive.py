@@ -39,12 +39,16 @@ from .tail import TailCache
 logger = logging.getLogger("touchtrail_collector.projector")
 
 STEP_EVENTS = 10_000
+BACKGROUND_EVENTS = 2_000
+"""Events of one step while requests come in: a short step keeps the writer's queue short."""
+
+BURST_WINDOW_S = 0.02
+BURST_EVENTS = 200
+GIVE_WAY_S = 1.0
 DERIVE_VERSION = 1
 """Grows with every change of the derivation's rules: an older database is then derived anew."""
 
-
 BULK_EVENTS = 20_000
-"""From so many events on, a derivation from the start looks at the whole log before it derives anybody."""
 
 
 @lru_cache(maxsize=1)
@@ -84,10 +88,15 @@ class Projector:
     Args:
         store: the database, open for writing.
         host: plugins: channel rules, event types, observers.
+        bulk_events: from so many events on, a derivation from the start looks at the whole log before it derives
+            anybody.
     """
 
-    def __init__(self, store: SqliteStore, host: PluginHost, settings: Settings) -> None:
+    def __init__(
+        self, store: SqliteStore, host: PluginHost, settings: Settings, *, bulk_events: int = BULK_EVENTS
+    ) -> None:
         self._store = store
+        self._bulk_events = bulk_events
         self._host = host
         event_types = host.event_types()
         classifier = host.channel_classifier()
@@ -109,6 +118,7 @@ class Projector:
         self._derived_seq = 0
         self._is_prepared = False
         self._running = threading.Lock()
+        self._stored = 0
         self._wake = threading.Event()
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
@@ -119,8 +129,9 @@ class Projector:
         self._thread = threading.Thread(target=self._loop, name="touchtrail-projector", daemon=True)
         self._thread.start()
 
-    def wake(self) -> None:
+    def wake(self, stored: int = 0) -> None:
         """Tell the projector that events were stored."""
+        self._stored += stored
         self._wake.set()
 
     def stop(self) -> None:
@@ -201,7 +212,7 @@ class Projector:
         return total
 
     def _is_bulk_worth(self, reader: Reader) -> bool:
-        return self._derived_seq == 0 and log.last_seq(reader) >= BULK_EVENTS
+        return self._derived_seq == 0 and log.last_seq(reader) >= self._bulk_events
 
     def step(self, reader: Reader, limit: int = STEP_EVENTS) -> int:
         """Derive the next events; return how many there were."""
@@ -257,8 +268,6 @@ class Projector:
                 pause_s = 1.0
                 self._wake.wait()
                 self._wake.clear()
-                # A moment's patience lets a visit's events share one derivation.
-                self._stopping.wait(0.05)
             except Exception as error:  # this thread's one boundary: what failed is tried again, and shown
                 self._is_prepared = False
                 self.failure = f"{type(error).__name__}: {error}"
@@ -273,7 +282,18 @@ class Projector:
             if not self._is_prepared:
                 self.prepare()
             with self._store.reading() as reader:
-                self._derive_all(reader)
+                if self._is_bulk_worth(reader):
+                    self._derive_all(reader)
+                self._give_way()
+                while not self._stopping.is_set() and self.step(reader, BACKGROUND_EVENTS) > 0:
+                    self._give_way()
+
+    def _give_way(self) -> None:
+        """Let a burst of requests go first, for a second at most: their senders wait, reports can."""
+        for _ in range(int(GIVE_WAY_S / BURST_WINDOW_S)):
+            before = self._stored
+            if self._stopping.wait(BURST_WINDOW_S) or self._stored - before < BURST_EVENTS:
+                return
 
     def _tell_observers(self, reader: Reader) -> None:
         """Tell observing plugins of what was derived since they were told last; what is derived anew is not new."""

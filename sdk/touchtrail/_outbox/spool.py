@@ -12,6 +12,7 @@ _FLAGS: Final = os.O_CLOEXEC | os.O_NOFOLLOW if os.name == "posix" else 0
 _DEAD_LETTERS: Final = "dead-letters.jsonl"
 _DEAD_LETTERS_BYTES: Final = 8 * 1024 * 1024
 _LOCK_SUFFIX: Final = ".lock"
+_CLAIM_TRIES: Final = 20
 OWNER_PATTERN: Final = r"\d{19}-\d+-[0-9a-f]{16}"
 _LOCK_NAME: Final = re.compile(rf"({OWNER_PATTERN})\.lock")
 
@@ -52,11 +53,20 @@ class Spool:
             if self.folder < 0:
                 os.makedirs(self._path, mode=0o700, exist_ok=True)
                 self.folder = _open_folder(self._path)
-            owner = f"{time.time_ns():019d}-{os.getpid()}-{os.urandom(8).hex()}"
-            if not self.claim(owner):
-                raise OSError("the spool's lock was taken by another process")
-            self._owner = owner
+            self._owner = self._claim_new_name()
         return self._owner
+
+    def _claim_new_name(self) -> str:
+        """Return a new name whose lock is ours.
+
+        Between making a lock file and locking it, a process that looks for orphans may take it for one: then another
+        name has to do (seen under load: one forked child in four lost its event to the memory fallback).
+        """
+        for _ in range(_CLAIM_TRIES):
+            owner = f"{time.time_ns():019d}-{os.getpid()}-{os.urandom(8).hex()}"
+            if self.claim(owner):
+                return owner
+        raise OSError("the spool's lock was taken by other processes")
 
     def names(self) -> list[str]:
         """Return the names of all files in the folder."""

@@ -8,7 +8,7 @@ import sqlite3
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from datetime import UTC, datetime
 from functools import partial
@@ -16,23 +16,23 @@ from typing import Any, Protocol
 
 from ...errors import StoreError, StoreUnavailable
 from ..engine import EventRow, Receipt, RejectRow
+from .rows import insert_rows
 
 logger = logging.getLogger("touchtrail_collector.store")
 
 INSERT_EVENT = (
-    "INSERT INTO events (source_id, event_id, name, occurred_at, sent_at, received_at, anonymous_id, customer_id, body)"
-    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
+    "INSERT INTO events"
+    " (source_id, event_id, name, occurred_at, sent_at, received_at, anonymous_id, customer_id, body)"
 )
-INSERT_REJECT = "INSERT INTO quarantine (received_at, source_id, code, field, message, body) VALUES (?, ?, ?, ?, ?, ?)"
+UNLESS_THERE = "ON CONFLICT DO NOTHING"
+INSERT_REJECT = "INSERT INTO quarantine (received_at, source_id, code, field, message, body)"
+INSERT_COUNT = "INSERT INTO counters (source_id, day, name, n)"
+ADD_COUNT = "ON CONFLICT (source_id, day, name) DO UPDATE SET n = n + excluded.n"
+
 QUARANTINE_ROWS = 100_000
 """The newest so many rejects are kept: whoever has a write key must not be able to fill the disk with nonsense."""
 
-COUNT = (
-    "INSERT INTO counters (source_id, day, name, n) VALUES (?, ?, ?, ?)"
-    " ON CONFLICT (source_id, day, name) DO UPDATE SET n = n + excluded.n"
-)
-
-
+Batch = tuple[Sequence[EventRow], Sequence[RejectRow]]
 Done = Callable[[Any, BaseException | None], None]
 
 
@@ -87,36 +87,60 @@ def finish_future(future: Future[Any], result: Any, error: BaseException | None)
 
 
 def append_rows(connection: sqlite3.Connection, events: Sequence[EventRow], rejects: Sequence[RejectRow]) -> Receipt:
-    """Insert rows inside the caller's transaction; an event that is there already counts as a duplicate."""
-    stored = 0
-    if len(events) == 1:
-        stored = connection.execute(INSERT_EVENT, events[0]).rowcount
-    elif events:
-        stored = connection.executemany(INSERT_EVENT, events).rowcount
-    dropped = 0
-    if rejects:
-        connection.executemany(INSERT_REJECT, rejects)
-        oldest = "(SELECT max(id) FROM quarantine) - ?"
-        dropped = connection.execute(f"DELETE FROM quarantine WHERE id <= {oldest}", (QUARANTINE_ROWS,)).rowcount
-    receipt = Receipt(stored, len(events) - stored)
-    count_rows(connection, events, rejects, receipt, dropped)
-    return receipt
+    """Insert one batch inside the caller's transaction; an event that is there already counts as a duplicate."""
+    return append_batches(connection, [(events, rejects)])[0]
 
 
-def count_rows(
-    connection: sqlite3.Connection,
+def append_batches(connection: sqlite3.Connection, batches: Sequence[Batch]) -> list[Receipt]:
+    """Insert several requests' batches inside the caller's transaction and return a receipt for each."""
+    events = [row for batch, _ in batches for row in batch]
+    connection.execute("SAVEPOINT batches")
+    if insert_rows(connection, INSERT_EVENT, events, UNLESS_THERE) == len(events):
+        receipts = [Receipt(len(batch), 0) for batch, _ in batches]
+    else:  # some were there already: find out whose
+        connection.execute("ROLLBACK TO batches")
+        receipts = []
+        for batch, _ in batches:
+            stored = insert_rows(connection, INSERT_EVENT, batch, UNLESS_THERE)
+            receipts.append(Receipt(stored, len(batch) - stored))
+    connection.execute("RELEASE batches")
+    counts: Counter[tuple[int, str, str]] = Counter()
+    for (batch, rejects), receipt in zip(batches, receipts, strict=True):
+        count_batch(counts, batch, rejects, receipt)
+    append_rejects(connection, [row for _, rejects in batches for row in rejects], counts)
+    insert_rows(connection, INSERT_COUNT, [(*key, n) for key, n in counts.items() if n], ADD_COUNT)
+    return receipts
+
+
+def append_rejects(
+    connection: sqlite3.Connection, rejects: Sequence[RejectRow], counts: Counter[tuple[int, str, str]]
+) -> None:
+    """Put rejects into quarantine; the oldest go when there are too many, which is counted."""
+    if not rejects:
+        return
+    insert_rows(connection, INSERT_REJECT, rejects)
+    oldest = "(SELECT max(id) FROM quarantine) - ?"
+    dropped = connection.execute(f"DELETE FROM quarantine WHERE id <= {oldest}", (QUARANTINE_ROWS,)).rowcount
+    if dropped:
+        last = rejects[-1]
+        counts[last.source_id or 0, utc_day(last.received_at), "quarantine_dropped"] += dropped
+
+
+def count_batch(
+    counts: Counter[tuple[int, str, str]],
     events: Sequence[EventRow],
     rejects: Sequence[RejectRow],
     receipt: Receipt,
-    dropped: int = 0,
 ) -> None:
-    """Add to the day's counters: what was sent must equal stored + duplicates + rejected."""
+    """Add a batch to the day's counters: what was sent must equal stored + duplicates + rejected."""
+    if not events and not rejects:
+        return
     first = events[0] if events else rejects[0]
-    source_id = first.source_id or 0
-    day = utc_day(first.received_at)
-    counts = Counter({"accepted": receipt.stored, "duplicate": receipt.duplicates, "quarantine_dropped": dropped})
-    counts.update(f"rejected:{reject.code}" for reject in rejects)
-    connection.executemany(COUNT, [(source_id, day, name, n) for name, n in counts.items() if n])
+    source_id, day = first.source_id or 0, utc_day(first.received_at)
+    counts[source_id, day, "accepted"] += receipt.stored
+    counts[source_id, day, "duplicate"] += receipt.duplicates
+    for reject in rejects:
+        counts[source_id, day, f"rejected:{reject.code}"] += 1
 
 
 _day_cache: dict[int, str] = {}
@@ -241,11 +265,11 @@ class Writer:
         if self._on_commit is not None:
             self._on_commit(time.perf_counter() - started, len(group))
 
-    def _commit(self, group: Iterable[Job]) -> list[Any]:
+    def _commit(self, group: Sequence[Job]) -> list[Any]:
         connection = self._connection
         connection.execute("BEGIN IMMEDIATE")
         try:
-            results = [job.run(connection) for job in group]
+            results = run_group(connection, group)
             connection.execute("COMMIT")
         except BaseException:
             # On a full disk SQLite has rolled back by itself, and a second ROLLBACK would hide the error.
@@ -266,6 +290,14 @@ class Writer:
                     finish(job, results[0], None)
             else:
                 finish(job, None, as_store_error(error))
+
+
+def run_group(connection: sqlite3.Connection, group: Sequence[Job]) -> list[Any]:
+    """Run a group's jobs inside one transaction, all appends as one; return each job's result."""
+    appends = [job for job in group if isinstance(job, AppendJob)]
+    results: list[Any] = append_batches(connection, [(job.events, job.rejects) for job in appends]) if appends else []
+    results.extend(job.run(connection) for job in group[len(appends) :])
+    return results
 
 
 def finish(job: Job, result: Any, error: BaseException | None) -> None:
