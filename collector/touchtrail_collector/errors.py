@@ -56,7 +56,7 @@ class StoreError(TouchtrailCollectorError):
     """The database cannot be used."""
 
 
-class DatabaseLocked(StoreError):  # noqa: N818 - reads as what is the case
+class DatabaseLocked(StoreError):
     """Another collector has the database open.
 
     Args:
@@ -71,7 +71,7 @@ class DatabaseLocked(StoreError):  # noqa: N818 - reads as what is the case
         super().__init__(f"{path} is in use by {who}; stop that one, or name another file with --db")
 
 
-class DatabaseMissing(StoreError):  # noqa: N818 - reads as what is the case
+class DatabaseMissing(StoreError):
     """There is no database at this path; only `serve`, `demo`, `keys create` and `import` make one."""
 
     def __init__(self, path: Path | str) -> None:
@@ -79,7 +79,7 @@ class DatabaseMissing(StoreError):  # noqa: N818 - reads as what is the case
         super().__init__(f"there is no database at {path}; name it with --db, or make one with `touchtrail serve`")
 
 
-class DatabaseTooNew(StoreError):  # noqa: N818 - reads as what is the case
+class DatabaseTooNew(StoreError):
     """A newer version of touchtrail wrote the database.
 
     Args:
@@ -96,7 +96,7 @@ class DatabaseTooNew(StoreError):  # noqa: N818 - reads as what is the case
         )
 
 
-class StoreUnavailable(StoreError):  # noqa: N818 - reads as what is the case
+class StoreUnavailable(StoreError):
     """The database cannot be written at the moment (disk full, stopping); the sender may try again."""
 
 
@@ -112,7 +112,7 @@ class ReportError(TouchtrailCollectorError):
         super().__init__(message if parameter is None else f"{parameter}: {message}")
 
 
-class ImportProblem(TouchtrailCollectorError):  # noqa: N818 - reads as what is the case
+class ImportProblem(TouchtrailCollectorError):
     """A file cannot be read any further.
 
     Args:

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 import pluggy
+
 from touchtrail.events import Event
 
 from .domain.attribution import AttributionModel

@@ -20,7 +20,8 @@ def import_file(
 ) -> None:
     """Read events from a file.
 
-    SOURCE is a source plugin that reads files: `csv`. Importing the same file twice stores nothing twice. Lines that cannot be read are listed and kept in quarantine;
+        SOURCE is a source plugin that reads files: `csv`. Importing the same file twice stores nothing twice. Lines
+    that cannot be read are listed and kept in quarantine;
     the others are taken.
     """
     from .operation import run_write

@@ -14,7 +14,8 @@ from .options import load_settings, settings_options
 def rebuild(db: Path | None, config: Path | None) -> None:
     """Derive everything anew from the log.
 
-    That is persons, journeys, channels, orders. The log itself is not touched. A running collector does the work when there is one.
+        That is persons, journeys, channels, orders. The log itself is not touched. A running collector does the work
+    when there is one.
     """
     from .operation import run_write
     from .progress import progress_bar

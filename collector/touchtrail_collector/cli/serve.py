@@ -22,7 +22,8 @@ while the projector works (measured: ten times the throughput of the writer besi
 def serve(db: Path | None, config: Path | None, host: str | None, port: int | None, strict: bool) -> None:
     """Run the collector.
 
-    It runs until it is told to stop (Ctrl-C, SIGTERM), then finishes what was begun and writes it. The first line on stdout says where it listens, as soon as it does.
+        It runs until it is told to stop (Ctrl-C, SIGTERM), then finishes what was begun and writes it. The first line
+    on stdout says where it listens, as soon as it does.
     """
     import logging
 

@@ -99,7 +99,11 @@ class ChannelClassifier:
         on_failure: Callable[[str, ChannelRule, Exception], None] | None = None,
     ) -> None:
         self._sets = tuple(rule_sets)
-        ordered = [(rule.priority, index, rule_set.name, rule) for rule_set in self._sets for index, rule in enumerate(rule_set.rules)]
+        ordered = [
+            (rule.priority, index, rule_set.name, rule)
+            for rule_set in self._sets
+            for index, rule in enumerate(rule_set.rules)
+        ]
         ordered.sort(key=lambda entry: (entry[0], entry[2], entry[1]))
         self._rules = [(name, rule) for _, _, name, rule in ordered]
         self._internal = [rule_set.is_internal for rule_set in self._sets if rule_set.is_internal is not None]

@@ -33,7 +33,7 @@ class Cost(msgspec.Struct, frozen=True):
 
 
 def costs_of(fact: Fact, classifier: ChannelClassifier) -> Iterator[Cost]:
-    """Yield one row per day of an `ad_spend_reported`; nothing for other events or for a span that ends before it begins."""
+    """Yield one row per day of an `ad_spend_reported`; nothing for others or a span that ends before it begins."""
     properties = fact.body.properties
     currency = properties.get("currency")
     if fact.name != "ad_spend_reported" or not isinstance(currency, str):

@@ -259,7 +259,7 @@ class RoadBuilder:
             return None
         return session
 
-    def _put(
+    def _put(  # noqa: PLR0913, PLR0917 - what a touchpoint is made of
         self,
         fact: Fact,
         spec: EventSpec,

@@ -142,7 +142,7 @@ def digits_of(number: str) -> str:
 
 
 def start_of_local(text: str, begin: int, end: int) -> int:
-    """Return where the part of an address starts that ends before the at sign at ``end``; ``end`` when there is none."""
+    """Return where the part of an address starts that ends at the at sign ``end``; ``end`` when there is none."""
     tokens = LOCAL_TOKEN.findall(text, max(begin, end - 4 * LOCAL_CHARS), end)
     start = end
     for token in reversed(tokens[-LOCAL_CHARS:]):

@@ -20,6 +20,9 @@ WHOLE = LEDGER_EVENTS | {"customer_identified", "voucher_received"}
 """Events that change more than the end of a road."""
 
 
+DEVICE_AND_LOGIN = frozenset({"anonymous", "customer"})
+
+
 class Tail(msgspec.Struct):
     """Where a person stands: the numbers of their row, and the builder of their road without the road itself."""
 
@@ -80,7 +83,8 @@ def is_plain(fact: Fact, hubs: Set[str]) -> bool:
     for kind, value in fact.nodes:
         if kind == "coupon" or (hubs and f"{kind}:{fact.shop_id}:{value}" in hubs):
             return False
-    return True
+    # An address, number or click beside another id gets a holder more, and one too many makes it a hub.
+    return len(fact.nodes) < 2 or all(kind in DEVICE_AND_LOGIN for kind, _ in fact.nodes)
 
 
 def goes_on(tail: Tail, fact: Fact, is_bot: Callable[[str], bool]) -> bool:

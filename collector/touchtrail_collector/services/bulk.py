@@ -31,7 +31,7 @@ class BulkDerivation:
         progress: told now and then: events done, events in all.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each is given by name
         self,
         reader: Reader,
         *,

@@ -129,7 +129,7 @@ class ClusterStep:
         read: makes a fact of a stored event's columns.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each is given by name
         self,
         reader: Reader,
         update: Update,
@@ -161,7 +161,9 @@ class ClusterStep:
             grouped.setdefault(self._clusters.find(cluster_id), []).append(fact)
         fresh = [(key, self._clusters.find(cluster_id), 0) for key, cluster_id in known.items() if key not in old_keys]
         self._update.nodes.extend(fresh)
-        self._update.cluster_events.extend((cluster_id, fact.seq) for cluster_id, new in grouped.items() for fact in new)
+        self._update.cluster_events.extend(
+            (cluster_id, fact.seq) for cluster_id, new in grouped.items() for fact in new
+        )
         changed = {cluster_id for _, cluster_id, _ in fresh}
         changed |= {self._clusters.find(old) for old in before if self._clusters.find(old) != old}
         extended = self._extend({cluster: new for cluster, new in grouped.items() if cluster not in changed})
@@ -182,7 +184,11 @@ class ClusterStep:
         done = set()
         for cluster_id, new in plain.items():
             tail = self._tails.get(cluster_id)
-            if tail is None and cluster_id in rows and min(fact.at for fact in new) - rows[cluster_id].last_seen > away_ms:
+            if (
+                tail is None
+                and cluster_id in rows
+                and min(fact.at for fact in new) - rows[cluster_id].last_seen > away_ms
+            ):
                 tail = tail_of_row(rows[cluster_id], rules)
             extension = None if tail is None else extend(tail, new, self._rules)
             if extension is not None:

@@ -1,4 +1,4 @@
-"""The collector as one object: settings, plugins, database, ingest, projector. The web layer and commands hold on to it."""
+"""The collector as one object: settings, plugins, database, ingest, projector. Web layer and commands hold on to it."""
 
 from __future__ import annotations
 

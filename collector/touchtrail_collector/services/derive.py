@@ -314,7 +314,13 @@ class Projector:
             if fact.name in self._personless:
                 update.costs.extend(costs_of(fact, self._classifier))
         step = ClusterStep(
-            reader, update, cache=self._cache, tails=self._tails, hubs=self._hubs, rules=self._rules(reader), read=self._read
+            reader,
+            update,
+            cache=self._cache,
+            tails=self._tails,
+            hubs=self._hubs,
+            rules=self._rules(reader),
+            read=self._read,
         )
         step.run([fact for fact in facts if fact.name not in self._personless])
         return update

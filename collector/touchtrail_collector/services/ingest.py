@@ -101,7 +101,7 @@ class Ingest:
             )
         return prepared
 
-    def _reject(
+    def _reject(  # noqa: PLR0913, PLR0917 - one row, put together in one place
         self, prepared: Prepared, index: int, raw: bytes, error: EventRejected, source_id: int, now_ms: int
     ) -> None:
         prepared.rejected.append(Rejected(index, error.event_id, error.code, error.field, error.message))

@@ -169,7 +169,17 @@ def write_update(connection: sqlite3.Connection, update: Update, channel_ids: Ma
         insert_rows(connection, f"INSERT INTO {table}", own)
     lengthen_persons(connection, update.extensions)
     costs = [
-        (c.seq, c.day, c.shop_id, channel_ids[c.channel], c.campaign, c.amount_minor, c.currency, c.impressions, c.clicks)
+        (
+            c.seq,
+            c.day,
+            c.shop_id,
+            channel_ids[c.channel],
+            c.campaign,
+            c.amount_minor,
+            c.currency,
+            c.impressions,
+            c.clicks,
+        )
         for c in update.costs
     ]
     insert_rows(connection, "INSERT OR REPLACE INTO costs", costs)

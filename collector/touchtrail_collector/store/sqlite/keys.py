@@ -35,7 +35,7 @@ def hash_key(key: str) -> str:
     return hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def ensure_source(
+def ensure_source(  # noqa: PLR0913 - each is given by name
     connection: sqlite3.Connection, source: str, *, shop: str | None, own_shop: str, currency: str, now_ms: int
 ) -> int:
     """Return the source's id; make it, and its shop, when they are new.

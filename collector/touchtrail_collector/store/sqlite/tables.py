@@ -67,7 +67,8 @@ TABLES: dict[str, tuple[str, tuple[Column, ...]]] = {
         ),
     ),
     "identity_links": (
-        "SELECT person_id, kind, value, reason, linked_at FROM identity_links ORDER BY person_id, linked_at, kind, value",
+        "SELECT person_id, kind, value, reason, linked_at FROM identity_links"
+        " ORDER BY person_id, linked_at, kind, value",
         (
             Column("person_id", "integer"), Column("kind"), Column("value"), Column("reason"),
             Column("linked_at", "time"),

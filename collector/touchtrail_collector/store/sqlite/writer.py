@@ -21,8 +21,7 @@ from .rows import insert_rows
 logger = logging.getLogger("touchtrail_collector.store")
 
 INSERT_EVENT = (
-    "INSERT INTO events"
-    " (source_id, event_id, name, occurred_at, sent_at, received_at, anonymous_id, customer_id, body)"
+    "INSERT INTO events (source_id, event_id, name, occurred_at, sent_at, received_at, anonymous_id, customer_id, body)"
 )
 UNLESS_THERE = "ON CONFLICT DO NOTHING"
 INSERT_REJECT = "INSERT INTO quarantine (received_at, source_id, code, field, message, body)"
