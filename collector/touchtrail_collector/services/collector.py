@@ -65,6 +65,7 @@ class Collector:
         self.host = host
         self.admin_token = secrets.token_urlsafe(24)
         self.store = SqliteStore(Path(settings.store.db), group_requests=settings.store.group_commit_max_requests)
+        self.store.set_currency(settings.shop.name, settings.shop.currency)
         self.pseudonymiser = Pseudonymiser(bytes.fromhex(self.store.meta("hash_key")))
         self.checker = EventChecker(
             host.event_types(), self.pseudonymiser, event_limit_bytes=settings.server.event_limit_bytes

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -76,7 +75,7 @@ def import_file(  # noqa: PLR0913 - the command's options
         raise ImportProblem(error.strerror or "it cannot be read", path=path) from None
     with file:
         size = os.fstat(file.fileno()).st_size
-        for batch in batched(source.read_file(file, options), BATCH_EVENTS):
+        for batch in read_batches(source.read_file(file, options), path):
             store_batch(collector, batch, source_id, result)
             if progress is not None:
                 progress(min(file.tell(), size), size)
@@ -84,11 +83,25 @@ def import_file(  # noqa: PLR0913 - the command's options
     return result
 
 
-def batched(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    """Yield lists of at most ``size`` items."""
-    iterator = iter(items)
-    while batch := list(islice(iterator, size)):
+def read_batches(items: Iterable[T], path: Path) -> Iterator[list[T]]:
+    """Yield lists of at most `BATCH_EVENTS` items; when the reader cannot go on, the last one and then the problem.
+
+    Raises: ImportProblem.
+    """
+    batch: list[T] = []
+    problem = None
+    try:
+        for item in items:
+            batch.append(item)
+            if len(batch) == BATCH_EVENTS:
+                yield batch
+                batch = []
+    except (ValueError, OSError) as error:
+        problem = f"{error}; what stands before that is stored, and importing again stores nothing twice"
+    if batch:
         yield batch
+    if problem is not None:
+        raise ImportProblem(problem, path=path)
 
 
 def store_batch(

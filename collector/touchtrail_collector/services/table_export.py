@@ -55,7 +55,7 @@ def write_dataset(exporter: Exporter, dataset: Dataset, target: Path, options: d
     """Write to a temporary name beside the target and rename."""
     if str(target) == "-":
         return exporter.write(dataset, sys.stdout.buffer, options)
-    part = target.with_name(target.name + ".part")
+    part = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
         with part.open("wb") as file:
             rows = exporter.write(dataset, file, options)

@@ -218,10 +218,11 @@ class SourceEndpoint:
             # The plugin failed, which is counted and shown; what came is not the sender's fault and is kept.
             batch = SourceEvents(key=None, events=())
             await self._gate.commit(plugin_failed(collector, body, request.received_at, error))
-        if not batch.events:
-            return self._endpoint.answer(SourceAck(), request)
         owner = collector.find_owner(batch.key) if batch.key else None
-        if owner is None or owner.kind != "write":
+        is_known = owner is not None and owner.kind == "write"
+        if batch.key is None and not batch.events:
+            return self._endpoint.answer(SourceAck(), request)  # a path that needs no key, such as a ping
+        if owner is None or not is_known:
             return self._endpoint.unauthorized
         prepared = collector.ingest.prepare_source(batch, source_id=owner.source_id, now_ms=request.received_at)
         try:

@@ -62,6 +62,11 @@ def ensure_source(  # noqa: PLR0913 - each is given by name
     return cursor.lastrowid
 
 
+def set_currency(connection: sqlite3.Connection, shop: str, currency: str) -> None:
+    """Set the currency of a shop that exists already: the default one is made before any settings are known."""
+    connection.execute("UPDATE shops SET currency = ? WHERE name = ? AND currency <> ?", (currency, shop, currency))
+
+
 def create_key(connection: sqlite3.Connection, *, kind: str, source_id: int | None, now_ms: int) -> str:
     """Store a new key's hash and return the key itself, which cannot be shown again."""
     key = f"tt{kind[0]}_{secrets.token_urlsafe(24)}"

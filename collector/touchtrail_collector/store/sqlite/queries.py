@@ -14,6 +14,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from ...errors import StoreUnavailable
 from ..questions import Question, RowT, TouchColumns
 
 _POSITION_BITS = 22
@@ -34,13 +35,23 @@ class SqliteQuery:
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:
-        """Make every answer inside the block come from one state of the data; blocks may be nested."""
+        """Make every answer inside the block come from one state of the data; blocks may be nested.
+
+        Raises: StoreUnavailable when the connection's deadline has passed.
+        """
         if self._connection.in_transaction:
             yield
             return
         self._connection.execute("BEGIN")
         try:
             yield
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_INTERRUPT:
+                raise
+            raise StoreUnavailable(
+                "the report took longer than report_deadline_s in [store] allows; ask for a shorter period, or use "
+                "`touchtrail report`, which has no deadline"
+            ) from None
         finally:
             self._connection.execute("ROLLBACK")
 

@@ -143,6 +143,10 @@ class SqliteStore:
             )
         )
 
+    def set_currency(self, shop: str, currency: str) -> None:
+        """Set a shop's currency, where there is the shop."""
+        self.write(lambda connection: keys.set_currency(connection, shop, currency))
+
     def revoke_key(self, key_or_hint: str) -> str:
         """Revoke a key and return its first characters."""
         return self.write(lambda connection: keys.revoke_key(connection, key_or_hint, now_ms=now_ms()))
