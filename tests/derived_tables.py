@@ -12,10 +12,14 @@ from touchtrail_collector.store.sqlite.derived import TABLES
 from touchtrail_collector.store.sqlite.store import now_ms
 
 
-def store(collector: Collector, events: list[dict[str, Any]], source: str = "web", received_at: int | None = None) -> None:
+def store(
+    collector: Collector, events: list[dict[str, Any]], source: str = "web", received_at: int | None = None
+) -> None:
     """Put wire events into the log; every one of them must be good."""
     source_id = collector.store.ensure_source(source)
-    prepared = collector.ingest.prepare(msgspec.json.encode(events), source_id=source_id, now_ms=received_at or now_ms())
+    prepared = collector.ingest.prepare(
+        msgspec.json.encode(events), source_id=source_id, now_ms=received_at or now_ms()
+    )
     assert prepared.rejected == [], prepared.rejected[:3]
     collector.store.append(prepared.events).result()
 
@@ -26,7 +30,9 @@ def dump(collector: Collector) -> dict[str, list[Any]]:
         tables: dict[str, list[Any]] = {
             table: sorted(reader.execute(f"SELECT * FROM {table}").fetchall(), key=repr) for table in TABLES
         }
-        tables["meta"] = reader.execute("SELECT name, value FROM meta WHERE name LIKE 'derived%' ORDER BY name").fetchall()
+        tables["meta"] = reader.execute(
+            "SELECT name, value FROM meta WHERE name LIKE 'derived%' ORDER BY name"
+        ).fetchall()
     return tables
 
 
@@ -40,7 +46,7 @@ def people(reader: sqlite3.Connection) -> list[Any]:
     """Return each person's events, links and feelings; hashes are left out, as each database has its own."""
     ids = dict(reader.execute("SELECT seq, event_id FROM events"))
     found = []
-    for (person_id, *person) in reader.execute(
+    for person_id, *person in reader.execute(
         "SELECT person_id, customer_id, first_seen, last_seen, stage, events, sessions, orders, is_bot, traits FROM persons"
     ).fetchall():
         road = reader.execute(
@@ -56,7 +62,10 @@ def people(reader: sqlite3.Connection) -> list[Any]:
             [
                 person,
                 [[ids[seq], *rest[:-2], ids.get(rest[-2]), rest[-1]] for seq, *rest in road],
-                sorted([kind, value[:5] if value[:5] == "hmac:" else value, *rest, ids[seq]] for kind, value, *rest, seq in links),
+                sorted(
+                    [kind, value[:5] if value[:5] == "hmac:" else value, *rest, ids[seq]]
+                    for kind, value, *rest, seq in links
+                ),
                 sorted([ids[seq], *rest] for seq, *rest in signals),
             ]
         )

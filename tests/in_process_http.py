@@ -34,14 +34,18 @@ class Application:
             # What the application raises becomes the answer 500, as it would on a server.
             transport = httpx.ASGITransport(create_app(self.collector), raise_app_exceptions=False)
             async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
-                return await asyncio.gather(*(client.request(method, path, **given) for method, path, given in requests))
+                return await asyncio.gather(
+                    *(client.request(method, path, **given) for method, path, given in requests)
+                )
 
         return asyncio.run(run())
 
     def post(self, events: Any, path: str = "/v1/events", **headers: str) -> httpx.Response:
         """Send events (bytes: as they are) with the write key."""
         body = events if isinstance(events, bytes) else msgspec.json.encode(events)
-        given = {"authorization": f"Bearer {self.key}"} | {name.replace("_", "-"): text for name, text in headers.items()}
+        given = {"authorization": f"Bearer {self.key}"} | {
+            name.replace("_", "-"): text for name, text in headers.items()
+        }
         return self.ask("POST", path, content=body, headers=given)
 
     def stored(self) -> list[str]:

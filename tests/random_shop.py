@@ -8,7 +8,14 @@ from typing import Any
 from shop_events import HOUR_MS, MINUTE_MS, START_MS, rfc3339, wire_event
 
 TAGS = ["", "?utm_source=news&utm_medium=email&utm_campaign=may", "?utm_source=google&utm_medium=cpc&gclid=x", "?p=2"]
-REFERRERS = [None, None, "https://www.google.com/", "https://shop.example/", "https://pay.example/ok", "https://blog.example/"]
+REFERRERS = [
+    None,
+    None,
+    "https://www.google.com/",
+    "https://shop.example/",
+    "https://pay.example/ok",
+    "https://blog.example/",
+]
 
 
 class RandomShop:
@@ -35,14 +42,22 @@ class RandomShop:
             at = START_MS + number * HOUR_MS
             events.append(self._event("page_viewed", at, anonymous_id="kiosk", customer_id=f"k-{number}"))
             events.append(self._event("page_viewed", at + MINUTE_MS, anonymous_id="kiosk"))
-            events.append(self._event("coupon_applied", at + 2 * MINUTE_MS, anonymous_id="kiosk", properties={"coupon_code": "PUBLIC"}))
-            events.append(self._event("coupon_applied", at, anonymous_id=f"d-{number}", properties={"coupon_code": "PUBLIC"}))
+            events.append(
+                self._event(
+                    "coupon_applied", at + 2 * MINUTE_MS, anonymous_id="kiosk", properties={"coupon_code": "PUBLIC"}
+                )
+            )
+            events.append(
+                self._event("coupon_applied", at, anonymous_id=f"d-{number}", properties={"coupon_code": "PUBLIC"})
+            )
         return events
 
     def arrival(self, events: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Return the events as they might arrive: mostly in order, some late, a few very late."""
         delays = [0, 0, 0, 0, 5, 200]
-        places = [(number + self._random.choice(delays) * self._random.random(), number) for number in range(len(events))]
+        places = [
+            (number + self._random.choice(delays) * self._random.random(), number) for number in range(len(events))
+        ]
         return [events[number] for _, number in sorted(places)]
 
     def _event(self, name: str, at: int, **members: Any) -> dict[str, Any]:
@@ -72,7 +87,11 @@ class RandomShop:
         rng = self._random
         order_id = f"o-{rng.randrange(self._people * 2)}"
         amount = {"order_id": order_id, "amount": rng.choice(["5.00", "9.99"])}
-        identifiers = {rng.choice(["email", "loyalty_card", "receipt_code", "click_id"]): f"i-{rng.randrange(self._people)}@x.example"}
+        identifiers = {
+            rng.choice(
+                ["email", "loyalty_card", "receipt_code", "click_id"]
+            ): f"i-{rng.randrange(self._people)}@x.example"
+        }
         code = rng.choice(["PUBLIC", f"V-{rng.randrange(self._people)}"])
         ways: list[list[tuple[str, dict[str, Any]]]] = [
             [],

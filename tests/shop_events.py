@@ -37,7 +37,9 @@ class Facts:
     def __init__(self) -> None:
         self._seqs = count(1)
 
-    def __call__(self, name: str, at: float = 0, /, source: int = 1, event_id: str | None = None, **members: Any) -> Fact:
+    def __call__(
+        self, name: str, at: float = 0, /, source: int = 1, event_id: str | None = None, **members: Any
+    ) -> Fact:
         """Return the next fact; what is no member of the envelope is a property."""
         seq = next(self._seqs)
         envelope = {key: members.pop(key) for key in ENVELOPE & members.keys()}

@@ -27,7 +27,10 @@ class Served:
         self.errors = db.with_name("stderr.txt")
         with self.errors.open("wb") as errors:
             self.process = subprocess.Popen(
-                [*COMMAND, "serve", "--db", str(db), "--port", "0", *arguments], stdout=subprocess.PIPE, stderr=errors, text=True
+                [*COMMAND, "serve", "--db", str(db), "--port", "0", *arguments],
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
             )
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
@@ -241,7 +244,9 @@ def test_hostile_requests_bring_no_traceback(db: Path, key: str) -> None:
             b"GARBAGE\r\n\r\n",
             b"POST /v1/events HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 100\r\n\r\nshort",
             b"POST /v1/events?key=" + key.encode() + b" HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 3\r\n\r\n[",
-            b"POST /v1/events?key=" + key.encode() + b" HTTP/1.1\r\nHost: 127.0.0.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+            b"POST /v1/events?key="
+            + key.encode()
+            + b" HTTP/1.1\r\nHost: 127.0.0.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
             b"GET /\xff\xfe HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n",
             b"GET / HTTP/1.1\r\nHost: \xff\r\n\r\n",
             b"GET / HTTP/1.1\r\n\r\n",
@@ -249,7 +254,9 @@ def test_hostile_requests_bring_no_traceback(db: Path, key: str) -> None:
         for shape in shapes:
             with socket.create_connection(address) as connection:
                 connection.sendall(shape)
-        answer = httpx.post(f"{served.url}/v1/events", json=[wire_event("1")], headers={"Authorization": f"Bearer {key}"})
+        answer = httpx.post(
+            f"{served.url}/v1/events", json=[wire_event("1")], headers={"Authorization": f"Bearer {key}"}
+        )
         assert answer.json()["accepted"] == 1
         assert served.end(signal.SIGTERM) == 0
         assert "Traceback" not in served.errors.read_text()
@@ -263,6 +270,8 @@ def test_an_idle_collector_is_small_and_starts_soon(db: Path) -> None:
         time.sleep(0.2)
         status = Path(f"/proc/{served.process.pid}/status")
         if status.exists():
-            resident_kb = next(int(line.split()[1]) for line in status.read_text().splitlines() if line.startswith("VmRSS"))
+            resident_kb = next(
+                int(line.split()[1]) for line in status.read_text().splitlines() if line.startswith("VmRSS")
+            )
             assert resident_kb < 100_000
         assert took_s < 10  # a second on an idle machine; this one is shared

@@ -26,7 +26,9 @@ def run(app: Application, operation: str, token: str | None = None, **arguments:
 
 @pytest.mark.parametrize("token", ["", "x", "ä", "x" * 10_000])
 def test_only_the_token_of_the_lock_file_gets_in(app: Application, token: str) -> None:
-    answer = app.ask("POST", "/api/v1/admin/create_key", content=b"{}", headers={"authorization": f"Bearer {token}".encode()})
+    answer = app.ask(
+        "POST", "/api/v1/admin/create_key", content=b"{}", headers={"authorization": f"Bearer {token}".encode()}
+    )
     assert (answer.status_code, answer.json()["code"]) == (401, "unknown_token")
 
 

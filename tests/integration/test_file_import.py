@@ -62,7 +62,9 @@ class BadExporter:
 
 @pytest.fixture
 def collector(open_collector: OpenCollector) -> Collector:
-    return open_collector(host=PluginHost.of({"channel.default": default, "source.lines": LineReader(), "exporter.bad": BadExporter()}))
+    return open_collector(
+        host=PluginHost.of({"channel.default": default, "source.lines": LineReader(), "exporter.bad": BadExporter()})
+    )
 
 
 def read(collector: Collector, path: Path, text: str, **options: str) -> Any:
@@ -80,7 +82,10 @@ def test_lines_are_stored_once_and_problems_named_and_kept(collector: Collector,
     again = read(collector, tmp_path / "f", text)
     assert (again.accepted, again.duplicates) == (0, 2)
     with collector.store.reading() as reader:
-        assert reader.execute("SELECT DISTINCT code FROM quarantine ORDER BY code").fetchall() == [("invalid_json",), ("invalid_line",)]
+        assert reader.execute("SELECT DISTINCT code FROM quarantine ORDER BY code").fetchall() == [
+            ("invalid_json",),
+            ("invalid_line",),
+        ]
         assert reader.execute("SELECT name FROM sources").fetchall() == [("import-lines",)]
 
 
@@ -117,7 +122,9 @@ def test_an_export_that_fails_leaves_what_was_there(collector: Collector, tmp_pa
     assert sorted(os.listdir(tmp_path)) == sorted({"orders.csv", *(p.name for p in tmp_path.glob("shop.db*"))})
 
 
-def test_the_settings_currency_is_that_of_the_shop_that_was_there_before(open_collector: OpenCollector, collector: Collector) -> None:
+def test_the_settings_currency_is_that_of_the_shop_that_was_there_before(
+    open_collector: OpenCollector, collector: Collector
+) -> None:
     store(collector, [wire_event("1", "order_paid", properties={"order_id": "1"})])
     collector.projector.catch_up()
     settings = replace(collector.settings, shop=ShopSettings(currency="USD"))

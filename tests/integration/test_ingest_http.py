@@ -102,7 +102,9 @@ PLAIN = msgspec.json.encode([EVENT])
         pytest.param(gzip.compress(PLAIN), {"content_encoding": "gzip"}, id="gzip"),
         pytest.param(gzip.compress(PLAIN), {"content_encoding": "GZIP"}, id="gzip in capitals"),
         pytest.param(gzip.compress(PLAIN), {}, id="gzip without a word"),
-        pytest.param(gzip.compress(PLAIN[:9]) + gzip.compress(PLAIN[9:]), {"content_encoding": "gzip"}, id="gzip in two members"),
+        pytest.param(
+            gzip.compress(PLAIN[:9]) + gzip.compress(PLAIN[9:]), {"content_encoding": "gzip"}, id="gzip in two members"
+        ),
         pytest.param(zlib.compress(PLAIN), {"content_encoding": "deflate"}, id="deflate"),
         pytest.param(PLAIN, {"content_encoding": "gzip"}, id="called gzip, but plain"),
         pytest.param(PLAIN, {"content_encoding": "identity"}, id="identity"),
@@ -160,7 +162,8 @@ def test_a_body_is_refused_before_it_has_come_whole(app: Application) -> None:
 
 
 @pytest.mark.parametrize(
-    "authorization", [None, "", "Bearer", "Bearer ", "Bearer nonsense", "Basic dXNlcjo=", "Bearer ttw_\xff\xfe", "Bearer " + "k" * 9000]
+    "authorization",
+    [None, "", "Bearer", "Bearer ", "Bearer nonsense", "Basic dXNlcjo=", "Bearer ttw_\xff\xfe", "Bearer " + "k" * 9000],
 )
 def test_without_a_valid_key_nothing_gets_in(app: Application, authorization: str | None) -> None:
     headers = {} if authorization is None else {"authorization": authorization.encode("latin-1")}
@@ -304,7 +307,11 @@ def test_readiness_tells_what_is_the_matter(app: Application) -> None:
 def test_many_requests_at_once_are_each_answered_with_their_own(app: Application) -> None:
     headers = {"authorization": f"Bearer {app.key}"}
     requests = [
-        ("POST", "/v1/events", {"content": msgspec.json.encode([wire_event(f"{n}-{k}") for k in range(n % 5)]), "headers": headers})
+        (
+            "POST",
+            "/v1/events",
+            {"content": msgspec.json.encode([wire_event(f"{n}-{k}") for k in range(n % 5)]), "headers": headers},
+        )
         for n in range(200)
     ]
     assert [ack(answer)[0] for answer in app.ask_all(requests)] == [n % 5 for n in range(200)]
@@ -333,4 +340,6 @@ def test_a_sender_with_a_wrong_clock_costs_nothing_but_its_clock(app: Applicatio
         event = wire_event(str(number), occurred_at=None)
         assert ack(app.post({"sent_at": sent_at, "events": [event]})) == (1, 0, [])
     with app.collector.store.reading() as reader:
-        assert reader.execute("SELECT DISTINCT sent_at, occurred_at = received_at FROM events").fetchall() == [(None, 1)]
+        assert reader.execute("SELECT DISTINCT sent_at, occurred_at = received_at FROM events").fetchall() == [
+            (None, 1)
+        ]

@@ -78,7 +78,7 @@ def test_one_bad_job_spoils_nothing_for_the_others_of_its_group(store: SqliteSto
 
 
 def test_one_who_fails_when_told_does_not_stop_the_writer(store: SqliteStore, caplog: pytest.LogCaptureFixture) -> None:
-    store.append_then([row("1")], [], lambda receipt, error: [][0])
+    store.append_then([row("1")], [], lambda receipt, error: 1 // 0)
     assert store.append([row("2")]).result() == Receipt(1, 0)
     assert count(store) == 2
     assert "nobody could be told" in caplog.text
@@ -170,7 +170,9 @@ def test_a_second_opener_is_told_who_has_the_file(tmp_path: Path) -> None:
 
 def test_what_a_dead_process_left_in_the_lock_file_does_not_matter(tmp_path: Path) -> None:
     path = tmp_path / "shop.db"
-    (tmp_path / "shop.db.lock").write_text(json.dumps({"pid": 1, "url": "http://127.0.0.1:9", "admin_token": "x" * 500}))
+    (tmp_path / "shop.db.lock").write_text(
+        json.dumps({"pid": 1, "url": "http://127.0.0.1:9", "admin_token": "x" * 500})
+    )
     assert not FileLock(path).is_held()
     with SqliteStore(path) as store:
         assert store.lock.read_holder() == {"pid": os.getpid()}
@@ -239,7 +241,9 @@ def test_a_file_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "shop.db"
     SqliteStore(path).close()
     newer = sqlite3.connect(path)
-    newer.execute("INSERT INTO _sqlite_migrations (migration_set, name, applied_at) VALUES ('touchtrail', 'm999_future', 'x')")
+    newer.execute(
+        "INSERT INTO _sqlite_migrations (migration_set, name, applied_at) VALUES ('touchtrail', 'm999_future', 'x')"
+    )
     newer.commit()
     newer.close()
     with pytest.raises(DatabaseTooNew, match="m999_future"):
@@ -259,9 +263,17 @@ def test_a_query_that_takes_too_long_is_stopped(store: SqliteStore) -> None:
 
 
 def test_quarantine_keeps_the_newest_and_counts_what_it_dropped(store: SqliteStore) -> None:
-    store.write(lambda connection: connection.execute("INSERT INTO quarantine (id, received_at, code, message, body) VALUES (1, 1, 'x', 'x', x'')"))
+    store.write(
+        lambda connection: connection.execute(
+            "INSERT INTO quarantine (id, received_at, code, message, body) VALUES (1, 1, 'x', 'x', x'')"
+        )
+    )
     gap = QUARANTINE_ROWS - 1
-    store.write(lambda connection: connection.execute("INSERT INTO quarantine (id, received_at, code, message, body) VALUES (?, 1, 'x', 'x', x'')", (gap,)))
+    store.write(
+        lambda connection: connection.execute(
+            "INSERT INTO quarantine (id, received_at, code, message, body) VALUES (?, 1, 'x', 'x', x'')", (gap,)
+        )
+    )
     store.append([], [RejectRow(1, 1, "bad", None, "bad", b"%d" % n) for n in range(2)]).result()
     with store.reading() as reader:
         assert [reject.id for reject in rejects.find(reader)] == [gap + 2, gap + 1, gap]

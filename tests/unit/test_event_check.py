@@ -190,10 +190,30 @@ BODIES: dict[str, tuple[bytes, str, str | None]] = {
 @pytest.mark.parametrize(("body", "code", "field"), BODIES.values(), ids=BODIES)
 def test_a_body_that_is_no_batch_is_unreadable(body: bytes, code: str, field: str | None) -> None:
     with pytest.raises(BodyUnreadable) as caught:
-        for raw in read_batch(body)[0]:
-            check(bytes(raw))
+        read_batch(body)
     assert (caught.value.code, caught.value.field) == (code, field)
     assert len(caught.value.message) < 400
+
+
+@pytest.mark.parametrize(
+    ("damage", "mended"),
+    [(b'"\\ud83d cut"', "\ufffd cut"), (b"NaN", "NaN"), (b"-Infinity", "-Infinity")],
+    ids=["half an emoji", "NaN", "Infinity"],
+)
+def test_what_only_one_event_has_wrong_does_not_sink_its_batch(damage: bytes, mended: str) -> None:
+    good = msgspec.json.encode(wire_event("good", properties={"note": "schön €"}, name="own_thing"))
+    bad = msgspec.json.encode(wire_event("bad", "own_thing", properties={"note": 1})).replace(
+        b'"note":1', b'"note":' + damage
+    )
+    raws, _ = read_batch(b'{"events":[' + good + b"," + bad + b"]}")
+    first, second = (msgspec.json.decode(raw) for raw in raws)
+    assert first == msgspec.json.decode(good)
+    assert second["properties"] == {"note": mended}
+
+
+def test_a_byte_order_mark_is_no_part_of_a_body() -> None:
+    event = msgspec.json.encode(wire_event("e"))
+    assert read_batch(b"\xef\xbb\xbf" + event) == read_batch(event)
 
 
 def test_a_batch_an_array_and_a_single_event_are_read_alike() -> None:
@@ -203,7 +223,7 @@ def test_a_batch_an_array_and_a_single_event_are_read_alike() -> None:
     assert batch == read_batch(b" \n[" + event + b"]")[0] == read_batch(event)[0]
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(st.binary(max_size=60) | st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
     lambda inner: st.lists(inner, max_size=3)
@@ -218,13 +238,12 @@ def test_no_body_raises_anything_but_what_it_is_told_to(body: bytes) -> None:
     for raw in raws:
         try:
             checked = check(bytes(raw))
-        except EventRejected as error:
-            assert error.code
-        else:
-            BODY_DECODER.decode(checked.body)
+        except EventRejected:
+            continue
+        BODY_DECODER.decode(checked.body)
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(st.data())
 def test_no_damage_to_a_good_event_raises_anything_but_a_reject(data: st.DataObject) -> None:
     raw = bytearray(msgspec.json.encode(order(total="12.50") | {"identifiers": {"email": "a@b.example"}}))
@@ -244,7 +263,7 @@ def amounts() -> st.SearchStrategy[Any]:
 TEXT = st.text(string.ascii_letters + "äß☂'\"\\\n", min_size=1, max_size=12)
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @pytest.mark.parametrize("kind", VOCABULARY.values(), ids=VOCABULARY)
 @given(data=st.data())
 def test_every_event_of_the_vocabulary_is_kept_as_the_sdk_made_it(kind: type[Event], data: st.DataObject) -> None:
@@ -270,7 +289,9 @@ def values_of(field: msgspec.structs.FieldInfo) -> st.SearchStrategy[Any]:
     if field.name.endswith("_on"):
         return st.dates().map(str)
     if "Line" in named:
-        return st.lists(st.fixed_dictionaries({"sku": TEXT, "quantity": st.integers(0, 9), "unit_price": amounts()}), max_size=2)
+        return st.lists(
+            st.fixed_dictionaries({"sku": TEXT, "quantity": st.integers(0, 9), "unit_price": amounts()}), max_size=2
+        )
     if "Decimal" in named:
         return amounts()
     if field.name == "filters":

@@ -10,7 +10,7 @@ from urllib.parse import quote, unquote
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shop_events import START_MS, wire_event
@@ -41,13 +41,22 @@ WAYS = {
 
 
 @pytest.mark.parametrize("address", WAYS.values(), ids=WAYS)
-@pytest.mark.parametrize("text", ["{}", "https://shop.example/?email={}&page=2", "Hello\n{}\n", "'{}'", "a <{}>, b", "x={}."])
+@pytest.mark.parametrize(
+    "text", ["{}", "https://shop.example/?email={}&page=2", "Hello\n{}\n", "'{}'", "a <{}>, b", "x={}."]
+)
 def test_an_address_in_a_text_becomes_its_hash_and_the_rest_stays(text: str, address: str) -> None:
     page = kept(wire_event("e", page={"title": text.format(address)}))["page"]
     assert page["title"] == text.format(HASH)
 
 
-@pytest.mark.parametrize("escaped", [r"jane.doe+shop\u0040example.co.uk", r"jane.doe+shop%\u0034\u0030example.co.uk", r"\u006aane.doe+shop@example.co.uk"])
+@pytest.mark.parametrize(
+    "escaped",
+    [
+        r"jane.doe+shop\u0040example.co.uk",
+        r"jane.doe+shop%\u0034\u0030example.co.uk",
+        r"\u006aane.doe+shop@example.co.uk",
+    ],
+)
 def test_escapes_of_json_hide_no_address(escaped: str) -> None:
     raw = b'{"event_id":"e","name":"page_viewed","anonymous_id":"a","page":{"title":"' + escaped.encode() + b'"}}'
     assert kept(raw)["page"]["title"] == HASH
@@ -68,23 +77,29 @@ def test_an_address_is_found_wherever_an_event_has_room_for_one() -> None:
     assert kept(event)["properties"] == {HASH: HASH, "list": [{"deep": HASH}]}
 
 
-LOCAL = st.text(string.ascii_letters + string.digits + "._+-äöß", min_size=1, max_size=20).filter(lambda t: t[0] not in ".-")
+LOCAL = st.text(string.ascii_letters + string.digits + "._+-äöß", min_size=1, max_size=20).filter(
+    lambda t: t[0] not in ".-"
+)
 DOMAIN = st.from_regex(r"[a-z0-9][a-z0-9-]{0,8}(\.[a-z]{2,6}){1,2}", fullmatch=True)
 AROUND = st.text(string.printable + "☂@%", max_size=12)
 
 
+@settings(deadline=None)
 @given(local=LOCAL, domain=DOMAIN, before=AROUND, after=AROUND, times=st.integers(0, 2))
 def test_no_address_is_left_in_any_text(local: str, domain: str, before: str, after: str, times: int) -> None:
     address = f"{local}@{domain}"
     for _ in range(times):
         address = quote(address)
-    body = CHECKER.check(msgspec.json.encode(wire_event("e", page={"title": f"{before} {address} {after}"})), now_ms=START_MS).body
+    body = CHECKER.check(
+        msgspec.json.encode(wire_event("e", page={"title": f"{before} {address} {after}"})), now_ms=START_MS
+    ).body
     title = msgspec.json.decode(body)["page"]["title"]
     for _ in range(4):
         assert f"{local}@{domain}".lower() not in title.lower()
         title = unquote(title)
 
 
+@settings(deadline=None)
 @given(st.text(max_size=60).filter(lambda text: not re.search(r"\w(@|%(25)*40)\w", text)))
 def test_a_text_without_an_address_stays_as_it_is(text: str) -> None:
     assert kept(wire_event("e", page={"title": text}))["page"]["title"] == text
@@ -135,7 +150,11 @@ def test_quarantine_keeps_no_address_number_or_ip_either() -> None:
 
 
 def test_a_quarantined_body_need_not_be_json() -> None:
-    for raw in (b"email=" + quote(ADDRESS).encode(), b'{"mail":"jane.doe+shop@example.co.uk', b"\xff jane.doe+shop@example.co.uk \xff"):
+    for raw in (
+        b"email=" + quote(ADDRESS).encode(),
+        b'{"mail":"jane.doe+shop@example.co.uk',
+        b"\xff jane.doe+shop@example.co.uk \xff",
+    ):
         scrubbed = SECRET.scrub_reject(raw)
         assert b"jane" not in scrubbed
         assert HASH.encode() in scrubbed
@@ -158,3 +177,33 @@ def test_no_text_takes_longer_than_its_length_says(raw: bytes) -> None:
     started = time.process_time()
     SECRET.scrub_reject(raw)
     assert time.process_time() - started < 2
+
+
+@pytest.mark.parametrize("name", ["phone", "Mobile", "telephone", "phone_number", "tel"])
+def test_a_phone_number_is_hashed_whatever_its_sender_calls_it_and_wherever_it_stands(name: str) -> None:
+    hashed = SECRET.phone("+49 170 7654321")
+    named = kept(wire_event("e", identifiers={name: "+49 170 7654321"}))
+    assert named["identifiers"] == {name: hashed}
+    traits = {"traits": {name: "0049 170/7654321", "plan": "gold"}}
+    assert kept(wire_event("e", "customer_identified", properties=traits))["properties"] == {
+        "traits": {name: hashed, "plan": "gold"}
+    }
+    deep = {"billing": [{name: 491707654321}]}
+    assert kept(wire_event("e", "own_thing", properties=deep))["properties"] == {"billing": [{name: hashed}]}
+
+
+def test_a_clients_address_is_not_kept_under_any_of_its_names() -> None:
+    event = wire_event(
+        "e",
+        "own_thing",
+        identifiers={"ip": "203.0.113.99", "loyalty_card": "7"},
+        properties={"client_ip": "203.0.113.99"},
+    )
+    body = kept(event)
+    assert body["identifiers"] == {"loyalty_card": "7"}
+    assert body["properties"] == {"client_ip": None}
+
+
+def test_a_device_of_kind_phone_and_an_agent_that_names_one_stay_as_they_are() -> None:
+    device = {"kind": "phone", "user_agent": "Mozilla/5.0 (iPhone; like Mac OS X) Mobile/15E148"}
+    assert kept(wire_event("e", device=device))["device"] == device

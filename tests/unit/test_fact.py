@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shop_events import Facts
@@ -61,6 +61,7 @@ ID = st.text(max_size=5) | st.sampled_from(["null", "a-1"])
 ANY = ID | st.integers() | st.none() | st.lists(ID, max_size=3)
 
 
+@settings(deadline=None)
 @given(
     st.fixed_dictionaries({}, optional={
         "anonymous_id": ID | st.none(), "customer_id": ID, "identifiers": st.dictionaries(ID, ID, max_size=3),

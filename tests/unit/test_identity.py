@@ -8,7 +8,7 @@ from itertools import permutations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shop_events import Facts, in_order
@@ -63,7 +63,10 @@ def test_a_login_joins_what_the_device_did_before() -> None:
 
 def test_two_devices_with_one_login_are_one_person() -> None:
     assert seen(
-        view(anonymous_id="a"), view(anonymous_id="a", customer_id="c"), view(anonymous_id="b"), view(anonymous_id="b", customer_id="c")
+        view(anonymous_id="a"),
+        view(anonymous_id="a", customer_id="c"),
+        view(anonymous_id="b"),
+        view(anonymous_id="b", customer_id="c"),
     ) == [["0", "1", "2", "3"]]
 
 
@@ -118,7 +121,8 @@ def test_a_voucher_links_who_uses_it_to_whom_it_was_given() -> None:
 
 def test_a_voucher_nobody_was_given_links_nobody() -> None:
     assert seen(
-        ("coupon_applied", {"anonymous_id": "a", "coupon_code": "X"}), ("coupon_applied", {"anonymous_id": "b", "coupon_code": "X"})
+        ("coupon_applied", {"anonymous_id": "a", "coupon_code": "X"}),
+        ("coupon_applied", {"anonymous_id": "b", "coupon_code": "X"}),
     ) == [["0"], ["1"]]
 
 
@@ -195,8 +199,15 @@ def test_every_link_says_why() -> None:
 
 def test_a_shared_device_says_so_to_both() -> None:
     facts = Facts()
-    both = resolve([facts("page_viewed", 0, anonymous_id="a", customer_id="c"), facts("page_viewed", 1, anonymous_id="a", customer_id="d")])
-    assert [[link.reason for link in person.links if link.kind == "anonymous"] for person in both] == [["shared_device"]] * 2
+    both = resolve(
+        [
+            facts("page_viewed", 0, anonymous_id="a", customer_id="c"),
+            facts("page_viewed", 1, anonymous_id="a", customer_id="d"),
+        ]
+    )
+    assert [[link.reason for link in person.links if link.kind == "anonymous"] for person in both] == [
+        ["shared_device"]
+    ] * 2
 
 
 MEMBERS = st.fixed_dictionaries({}, optional={
@@ -209,7 +220,8 @@ MEMBERS = st.fixed_dictionaries({}, optional={
     "coupon_code": st.sampled_from(["P", "Q", "R"]),
 })  # fmt: skip
 EVENTS = st.lists(
-    st.tuples(st.sampled_from(["page_viewed", "voucher_received", "coupon_applied"]), st.integers(0, 5), MEMBERS), max_size=9
+    st.tuples(st.sampled_from(["page_viewed", "voucher_received", "coupon_applied"]), st.integers(0, 5), MEMBERS),
+    max_size=9,
 )
 
 
@@ -218,6 +230,7 @@ def arrive(events: Iterable[tuple[int, tuple[str, int, dict[str, Any]]]]) -> lis
     return [facts(name, at, event_id=f"{number}", **members) for number, (name, at, members) in events]
 
 
+@settings(deadline=None)
 @given(EVENTS, st.randoms(use_true_random=False))
 def test_the_order_of_arrival_changes_nobody(events: list[tuple[str, int, dict[str, Any]]], random: Any) -> None:
     numbered = list(enumerate(events))
@@ -227,6 +240,7 @@ def test_the_order_of_arrival_changes_nobody(events: list[tuple[str, int, dict[s
     assert sorted(event for person in first for event in person) == sorted(str(number) for number in range(len(events)))
 
 
+@settings(deadline=None)
 @given(EVENTS)
 def test_one_customer_is_never_two_people(events: list[tuple[str, int, dict[str, Any]]]) -> None:
     facts = arrive(enumerate(events))

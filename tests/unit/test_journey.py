@@ -19,7 +19,9 @@ SHOP = "https://shop.example"
 def road(*events: tuple[str, float, dict[str, Any]]) -> Road:
     """Derive a road of one device's events; times in minutes."""
     facts = Facts()
-    return derive_road(in_order([facts(name, at, **({"anonymous_id": "a"} | members)) for name, at, members in events]), RULES)
+    return derive_road(
+        in_order([facts(name, at, **({"anonymous_id": "a"} | members)) for name, at, members in events]), RULES
+    )
 
 
 def view(at: float, url: str = "/", referrer: str | None = None, **members: Any) -> tuple[str, float, dict[str, Any]]:
@@ -81,7 +83,11 @@ def test_a_session_earns_once_and_only_where_it_came_from_somewhere() -> None:
 
 @pytest.mark.parametrize(
     ("landing_at", "expected"),
-    [(2, [("email_clicked", "Email")]), (30, [("email_clicked", "Email")]), (31, [("email_clicked", "Email"), ("page_viewed", "Email")])],
+    [
+        (2, [("email_clicked", "Email")]),
+        (30, [("email_clicked", "Email")]),
+        (31, [("email_clicked", "Email"), ("page_viewed", "Email")]),
+    ],
 )
 def test_a_click_and_its_landing_are_one_touch(landing_at: float, expected: list[tuple[str, str]]) -> None:
     click = ("email_clicked", 0, {"campaign": {"medium": "email", "name": "may"}})
@@ -116,7 +122,10 @@ def test_what_is_told_of_a_customer_without_a_page_is_no_session() -> None:
         ("order_placed", 1, {"anonymous_id": None, "customer_id": "c", "order_id": "1", "currency": "EUR"}),
     )
     assert found.sessions == []
-    assert [(t.name, t.contact) for t in found.touchpoints] == [("product_viewed", "encounter"), ("order_placed", "notice")]
+    assert [(t.name, t.contact) for t in found.touchpoints] == [
+        ("product_viewed", "encounter"),
+        ("order_placed", "notice"),
+    ]
 
 
 def test_what_has_no_stage_takes_that_of_its_surroundings_and_own_events_take_none() -> None:
@@ -146,7 +155,9 @@ def test_what_has_no_stage_takes_that_of_its_surroundings_and_own_events_take_no
         ("feedback_given", {"score": 3, "scale": 10}, ("feedback_given", "pain", 3.0, 10.0, None)),
     ],
 )
-def test_a_feeling_has_polarity_score_and_what_it_is_about(name: str, properties: dict[str, Any], expected: Any) -> None:
+def test_a_feeling_has_polarity_score_and_what_it_is_about(
+    name: str, properties: dict[str, Any], expected: Any
+) -> None:
     (signal,) = road((name, 0, properties)).signals
     assert (signal.kind, signal.polarity, signal.score, signal.scale, signal.subject) == expected
 
@@ -157,7 +168,12 @@ def test_an_answer_without_a_score_is_no_feeling() -> None:
 
 @pytest.mark.parametrize(
     ("kind", "scale", "gains", "pains"),
-    [("nps", 10, range(9, 11), range(7)), ("csat", 5, range(4, 6), range(1, 3)), ("ces", 7, range(5, 8), range(1, 4)), ("stars", 5, range(4, 6), range(1, 3))],
+    [
+        ("nps", 10, range(9, 11), range(7)),
+        ("csat", 5, range(4, 6), range(1, 3)),
+        ("ces", 7, range(5, 8), range(1, 4)),
+        ("stars", 5, range(4, 6), range(1, 3)),
+    ],
 )
 def test_where_pleasure_begins_and_pain_ends(kind: str, scale: int, gains: range, pains: range) -> None:
     told = {score: judge(kind, score, scale) for score in range(scale + 1)}
@@ -195,7 +211,9 @@ def test_a_person_knows_customer_stage_traits_and_whether_it_is_a_robot() -> Non
 
 def test_who_orders_is_no_robot() -> None:
     facts = Facts()
-    (person,) = derive([facts("order_placed", anonymous_id="a", order_id="1", currency="EUR", device={"user_agent": "a bot"})])
+    (person,) = derive(
+        [facts("order_placed", anonymous_id="a", order_id="1", currency="EUR", device={"user_agent": "a bot"})]
+    )
     assert not person.is_bot
 
 
@@ -207,4 +225,7 @@ def test_an_order_belongs_to_whoever_told_of_it_first() -> None:
             facts("order_placed", 9, anonymous_id="a", customer_id="d", order_id="2", currency="EUR", total="20"),
         ]
     )
-    assert [(person.customer_id, [order.order_id for order in person.orders]) for person in people] == [("c", ["1"]), ("d", ["2"])]
+    assert [(person.customer_id, [order.order_id for order in person.orders]) for person in people] == [
+        ("c", ["1"]),
+        ("d", ["2"]),
+    ]

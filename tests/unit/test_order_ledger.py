@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shop_events import START_MS, Facts
@@ -218,9 +218,25 @@ def test_a_taking_back_told_by_several_senders_counts_once(
         assert len(order.repeated) == len(reports) - len([c for c in order.changes if c.kind == "refunded"])
 
 
+def test_what_happened_before_the_order_by_its_own_clock_keeps_its_order() -> None:
+    facts = Facts()
+    order = ledger(
+        [
+            facts("order_updated", 0, source=WEB, event_id="e0", order_id="1", total="60.00"),
+            facts("order_updated", 10, source=WEB, event_id="e1", order_id="1", total="20.00"),
+            facts("order_updated", 1, source=SERVER, event_id="s0", order_id="1", total="60.00"),
+            facts("order_placed", 30, source=WEB, event_id="e2", order_id="1", currency="EUR", total="50.00"),
+        ]
+    )
+    assert order.gross_minor == 2000
+
+
 def test_numbers_that_identify_no_order_make_none() -> None:
     facts = Facts()
-    assert derive_orders([facts("order_placed", order_id=number, currency="EUR") for number in ("null", "0", "")], {}) == []
+    assert (
+        derive_orders([facts("order_placed", order_id=number, currency="EUR") for number in ("null", "0", "")], {})
+        == []
+    )
     assert derive_orders([facts("order_placed", order_id="7", currency="EUR")], {}, {("order", "7")}) == []
 
 
@@ -269,30 +285,41 @@ def comparable(order: Order, ids: dict[int, str]) -> object:
     ]
 
 
+@settings(deadline=None)
 @given(reports(), st.randoms(use_true_random=False))
 def test_any_permutation_of_any_reports_gives_the_same_order(found: list[Reported], random: Any) -> None:
     results = []
     for _ in range(3):
         facts = Facts()
-        arrived = [facts(r.name, r.at, source=r.source, event_id=r.event_id, order_id="1", **r.properties) for r in found]
+        arrived = [
+            facts(r.name, r.at, source=r.source, event_id=r.event_id, order_id="1", **r.properties) for r in found
+        ]
         results.append(comparable(ledger(arrived), {fact.seq: fact.event_id for fact in arrived}))
         random.shuffle(found)
     assert results[0] == results[1] == results[2]
 
 
+@settings(deadline=None)
 @given(reports(), st.data())
 def test_the_same_reports_from_another_sender_too_change_no_amount(found: list[Reported], data: st.DataObject) -> None:
     """The shop's server repeats what the browser told, with ids and times of its own."""
     one = [msgspec.structs.replace(report, source=WEB, at=number * 10) for number, report in enumerate(found)]
     again = [
-        msgspec.structs.replace(report, source=SERVER, at=report.at + data.draw(st.integers(0, 5)), event_id=f"s{report.event_id}")
+        msgspec.structs.replace(
+            report, source=SERVER, at=report.at + data.draw(st.integers(0, 5)), event_id=f"s{report.event_id}"
+        )
         for report in one
         if data.draw(st.booleans())
     ]
 
     def derive(all_reports: Sequence[Reported]) -> Order:
         facts = Facts()
-        return ledger([facts(r.name, r.at, source=r.source, event_id=r.event_id, order_id="1", **r.properties) for r in all_reports])
+        return ledger(
+            [
+                facts(r.name, r.at, source=r.source, event_id=r.event_id, order_id="1", **r.properties)
+                for r in all_reports
+            ]
+        )
 
     alone, both = derive(one), derive([*one, *again])
     assert (amounts(both), both.state, both.placed_at) == (amounts(alone), alone.state, alone.placed_at)

@@ -10,7 +10,7 @@ import msgspec
 from touchtrail.context import Campaign
 from touchtrail.money import Money
 
-from .channel import ChannelClassifier
+from .channel import UNASSIGNED, ChannelClassifier
 from .fact import Fact
 from .order import amount_minor
 from .origin import campaign_name, traffic_of
@@ -54,7 +54,11 @@ def costs_of(fact: Fact, classifier: ChannelClassifier) -> Iterator[Cost]:
 
 
 def channel_of(fact: Fact, classifier: ChannelClassifier) -> tuple[str, str | None]:
-    """Return the channel that money was spent on: the one named, if it exists, else what its clicks would be."""
+    """Return the channel that money was spent on: the one named, else what its clicks would be.
+
+    Where neither says anything, a misspelt name for instance, it is Unassigned: on a wrong channel it would spoil the
+    return of that one.
+    """
     properties = fact.body.properties
     named = str(properties.get("channel") or "").strip().lower()
     campaign = Campaign(
@@ -66,6 +70,8 @@ def channel_of(fact: Fact, classifier: ChannelClassifier) -> tuple[str, str | No
     for channel in classifier.channels:
         if named and channel.name.lower() == named:
             return channel.name, campaign_name(traffic)
+    if traffic.source is None and traffic.medium is None:
+        return UNASSIGNED.name, campaign_name(traffic)
     return classifier.classify(traffic).name, campaign_name(traffic)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import codecs
+import json
 import re
 import typing
 from collections.abc import Callable, Mapping
@@ -16,7 +18,7 @@ from touchtrail.errors import CurrencyError
 from touchtrail.events import Event
 from touchtrail.money import exponent
 
-from .privacy import Pseudonymiser, may_hold_address
+from .privacy import IP_NAMES, Pseudonymiser, may_hold_address, may_name_member
 
 MAX_DEPTH = 16
 MAX_PROPERTIES = 64
@@ -114,8 +116,38 @@ DECODE_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 def read_batch(body: bytes) -> tuple[list[msgspec.Raw], datetime | None]:
     """Split a body into its events' bytes: a batch object, an array, or a single event.
 
+    Half an emoji or a NaN makes a body no JSON; it is mended, so that one bad event does not sink its batch.
+
     Raises: BodyUnreadable.
     """
+    body = body.removeprefix(codecs.BOM_UTF8)
+    if not body.strip():
+        raise BodyUnreadable("invalid_json", "the body is empty")
+    try:
+        return split_batch(body)
+    except BodyUnreadable as unreadable:
+        mended = mend_json(body) if unreadable.code == "invalid_json" else None
+        if mended is None:
+            raise
+    return split_batch(mended)
+
+
+def mend_json(body: bytes) -> bytes | None:
+    """Return a body without what Python's reader lets pass and JSON does not know; None when that is not its fault.
+
+    Half a surrogate becomes U+FFFD (browsers send it when a title is cut inside an emoji), NaN and Infinity become
+    text, which only the event they stand in is rejected for.
+    """
+    try:
+        value = json.loads(body.decode(), parse_constant=str)
+        text = json.dumps(value, ensure_ascii=False)
+    except (ValueError, RecursionError):
+        return None
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").encode()
+
+
+def split_batch(body: bytes) -> tuple[list[msgspec.Raw], datetime | None]:
+    """Do the same for a body that is JSON. Raises: BodyUnreadable."""
     try:
         if body.lstrip()[:1] == b"[":
             return LIST_DECODER.decode(body), None
@@ -174,7 +206,7 @@ class EventChecker:
         if len(raw) > self._limit:
             raise EventRejected("too_large", None, f"the event has {len(raw)} bytes; the limit is {self._limit}")
         wire = self._decode(raw)
-        if wire.identifiers or wire.device is not None or may_hold_address(raw):
+        if wire.identifiers or wire.device is not None or may_hold_address(raw) or may_name_member(raw):
             raw, wire = self._pseudonymise(raw, wire)
         try:
             properties = self._check_properties(wire)
@@ -206,7 +238,9 @@ class EventChecker:
         changed = bool(wire.identifiers)
         if wire.identifiers:
             hide = self._pseudonymiser.identifier
-            wire.identifiers = {kind: hide(kind, value) for kind, value in wire.identifiers.items()}
+            wire.identifiers = {
+                kind: hide(kind, value) for kind, value in wire.identifiers.items() if kind.lower() not in IP_NAMES
+            }
         device = wire.device
         if device is not None and (device.ip is not None or len(device.user_agent or "") > MAX_USER_AGENT_CHARS):
             agent = device.user_agent and device.user_agent[:MAX_USER_AGENT_CHARS]
@@ -214,7 +248,7 @@ class EventChecker:
             changed = True
         if changed:
             raw = msgspec.json.encode(wire)
-        scrubbed = self._pseudonymiser.scrub(raw)
+        scrubbed = self._pseudonymiser.scrub(self._pseudonymiser.scrub_members(raw))
         return (raw, wire) if scrubbed == raw else (scrubbed, self._decode(scrubbed))
 
     def _check_properties(self, wire: WireEvent) -> Any:

@@ -67,7 +67,14 @@ MAX_COUPONS = 20
 
 LONGEST_NOT_AN_ID = max(map(len, NOT_AN_ID)) + 4  # blanks around it
 
+PHONE_NAMES = frozenset(
+    {"phone", "phone_number", "phonenumber", "mobile", "mobile_phone", "mobile_number", "telephone", "telefon", "tel"}
+    | {"fax", "handy"}
+)
+"""What senders call a phone number: an identifier, a trait or a property of such a name is kept as a hash only."""
+
 KIND_NAMES = {
+    **dict.fromkeys(PHONE_NAMES, "phone"),
     "order_id": "order",
     "coupon_code": "coupon",
     "receipt_code": "receipt",

@@ -145,7 +145,8 @@ class OrderLedger:
                 # Two senders' clocks may tell of the decision before the dispute.
                 at, rank = max(at, min((case.at for case in opened if is_same_case(case, fact)), default=at)), 3
             events.append((at, rank, fact.event_id, fact))
-        for at, _, _, fact in sorted(events, key=lambda entry: entry[:3]):
+        # What came before the order itself, by its own clock, keeps its own order.
+        for at, _, _, fact in sorted(events, key=lambda entry: (*entry[:2], entry[3].at, entry[2])):
             change = self._change(fact, at)
             if change is not None:
                 changes.append(change)

@@ -9,7 +9,7 @@ from urllib.parse import unquote
 
 import msgspec
 
-from .fact import identifies_nobody
+from .fact import PHONE_NAMES, identifies_nobody
 
 AT_SIGN = re.compile(r"@|%(?:25)*40")
 # Fewer signs than RFC 5322 allows: a # or / is far more often what stands before an address than a part of it.
@@ -21,7 +21,14 @@ DOMAIN = re.compile(r"[^\W_](?:[\w\-]|%(?:25)*2[Dd])*(?:(?:\.|%(?:25)*2[Ee])[\w\
 
 # A literal that ends with the text counts too: what is cut off in quarantine, and no second look at each quote.
 STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
-CLEAR_MEMBER = re.compile(rb'"(phone|ip)"(\s*+:\s*+)("[^"\\]*+(?:\\.[^"\\]*+)*+")', re.DOTALL)
+IP_NAMES = frozenset({"ip", "ip_address", "ipaddress", "client_ip", "remote_addr"})
+"""What senders call a client's address: it is not kept at all."""
+
+CLEAR_MEMBER = re.compile(
+    rb'"(' + "|".join(sorted(PHONE_NAMES | IP_NAMES)).encode() + rb')"(\s*+:\s*+)'
+    rb'("[^"\\]*+(?:\\.[^"\\]*+)*+"|-?[0-9][0-9.eE+\-]*+)',
+    re.DOTALL | re.IGNORECASE,
+)
 STRING_DECODER = msgspec.json.Decoder(str)
 
 PREFIX = "hmac:"
@@ -38,6 +45,15 @@ def may_hold_address(raw: bytes) -> bool:
     if b"@" in raw or b"%40" in raw or b"%25" in raw:
         return True
     return b"\\u00" in raw and (b"\\u004" in raw or b"\\u0025" in raw or b"\\u003" in raw)
+
+
+def may_name_member(raw: bytes) -> bool:
+    """False when no member of a piece of JSON text has a name of `PHONE_NAMES` or `IP_NAMES`; written out likewise."""
+    low = raw.lower()
+    return (
+        b'hone"' in low or b'umber"' in low or b'mobile"' in low or b'"tel' in low or b'fax"' in low
+        or b'handy"' in low or b'"ip' in low or b'_ip"' in low or b'_addr"' in low
+    )  # fmt: skip
 
 
 class Pseudonymiser:
@@ -67,7 +83,8 @@ class Pseudonymiser:
         What broken trackers send in the place of an address or number becomes "", which identifies nobody: its hash
         would make one person of everybody.
         """
-        if kind not in ("email", "phone") or HASHED.fullmatch(value):
+        is_phone = kind.lower() in PHONE_NAMES
+        if not (kind == "email" or is_phone) or HASHED.fullmatch(value):
             return value
         if identifies_nobody(value):
             return ""
@@ -81,11 +98,15 @@ class Pseudonymiser:
             return raw
         return STRING.sub(self._scrub_string, raw)
 
+    def scrub_members(self, raw: bytes) -> bytes:
+        """Hash phone numbers and remove clients' addresses, told by the names of their members, at any depth."""
+        if not may_name_member(raw):
+            return raw
+        return CLEAR_MEMBER.sub(self._scrub_member, raw)
+
     def scrub_reject(self, raw: bytes) -> bytes:
         """Do the same for a body that may be no JSON at all; phone numbers and addresses of clients go as well."""
-        if b'"phone"' in raw or b'"ip"' in raw:
-            raw = CLEAR_MEMBER.sub(self._scrub_member, raw)
-        raw = self.scrub(raw)
+        raw = self.scrub(self.scrub_members(raw))
         if not may_hold_address(raw):
             return raw
         return self.scrub_text(raw.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape")
@@ -121,13 +142,14 @@ class Pseudonymiser:
 
     def _scrub_member(self, match: re.Match[bytes]) -> bytes:
         name, colon, literal = match[1], match[2], match[3]
-        if name == b"ip":
-            return b'"ip"' + colon + b"null"
+        if name.decode().lower() in IP_NAMES:
+            return b'"' + name + b'"' + colon + b"null"
         try:
-            hashed = self.identifier("phone", STRING_DECODER.decode(literal))
+            number = STRING_DECODER.decode(literal) if literal[:1] == b'"' else literal.decode()
+            hashed = self.identifier("phone", number)
         except (msgspec.DecodeError, UnicodeDecodeError):
             hashed = ""
-        return b'"phone"' + colon + msgspec.json.encode(hashed)
+        return b'"' + name + b'"' + colon + msgspec.json.encode(hashed)
 
     def _hash(self, kind: str, value: str) -> str:
         digest = hmac.new(self._key, f"{kind}:{value}".encode("utf-8", "replace"), hashlib.sha256)

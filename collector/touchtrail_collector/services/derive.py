@@ -8,9 +8,10 @@ inside one undoes it.
 from __future__ import annotations
 
 import gc
-import hashlib
 import logging
+import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -34,6 +35,7 @@ from ..store.sqlite.reader import Reader
 from ..store.sqlite.store import SqliteStore
 from .bulk import BulkDerivation
 from .cluster import ClusterStep, FactCache, read_stored
+from .derivation_rules import rules_of
 from .tail import TailCache
 
 logger = logging.getLogger("touchtrail_collector.projector")
@@ -43,10 +45,10 @@ BACKGROUND_EVENTS = 2_000
 """Events of one step while requests come in: a short step keeps the writer's queue short."""
 
 BURST_WINDOW_S = 0.02
-BURST_EVENTS = 200
-GIVE_WAY_S = 1.0
-DERIVE_VERSION = 1
-"""Grows with every change of the derivation's rules: an older database is then derived anew."""
+BURST_EVENTS = 20
+GIVE_WAY_S = 0.5
+"""While more than a thousand events come in a second the projector waits, half a second for one backlog at most: at a
+steady 5,000 events/s it must never be more than a second behind (architecture.md)."""
 
 BULK_EVENTS = 20_000
 
@@ -58,26 +60,21 @@ def bot_detector() -> Callable[[str], bool]:
     return lru_cache(maxsize=20_000)(lambda agent: bool(detector.isCrawler(agent)))
 
 
-def signature_of(host: PluginHost, settings: Settings) -> str:
-    """Return what names the rules that everything is derived with: when it changes, everything is derived anew."""
-    rule_sets = ",".join(host.channel_classifier().rule_set_names)
-    shop = settings.shop
-    rest = [
-        settings.journey, shop.currency, shop.hosts, specs_of(host.event_types()),
-        {name: table for name, table in settings.plugins.tables.items() if name.startswith("channel.")},
-    ]  # fmt: skip
-    digest = hashlib.sha256(msgspec.json.encode(rest, order="deterministic", enc_hook=str)).hexdigest()[:16]
-    return f"{DERIVE_VERSION}:{rule_sets}:{digest}"
+BULK_SWITCH_INTERVAL_S = 0.0005
+"""How long the derivation keeps the writer's thread waiting for the interpreter; with Python's own 5 ms the writer,
+which needs it for a moment a hundred times a batch, would be the slower of the two."""
 
 
 @contextmanager
-def without_collector() -> Iterator[None]:
-    """Keep Python's cycle collector away: a bulk derivation makes millions of objects and no cycle among them."""
-    was_enabled = gc.isenabled()
+def tuned_for_bulk() -> Iterator[None]:
+    """Keep Python's cycle collector away, as a bulk derivation makes millions of objects and no cycle among them."""
+    was_enabled, interval_s = gc.isenabled(), sys.getswitchinterval()
     gc.disable()
+    sys.setswitchinterval(min(BULK_SWITCH_INTERVAL_S, interval_s))
     try:
         yield
     finally:
+        sys.setswitchinterval(interval_s)
         if was_enabled:
             gc.enable()
 
@@ -109,7 +106,7 @@ class Projector:
             click_landing_ms=settings.journey.click_landing_min * 60_000,
         )
         self._read = partial(read_fact, tolerance_ms=settings.journey.skew_tolerance_s * 1000)
-        self._signature = signature_of(host, settings)
+        self._derived_by = rules_of(host, settings)
         self._has_observers = any("touchtrail_on_events_stored" in plugin.hooks for plugin in host.plugins())
         self._channel_ids: Mapping[str, int] = {}
         self._cache = FactCache()
@@ -153,15 +150,19 @@ class Projector:
         """
         with self._store.reading() as reader:
             signature = derived.get_meta(reader, "derived_by")
+            is_unnamed = derived.get_meta(reader, "derived_rules") is None
             derived_seq = derived.get_meta(reader, "derived_seq") or "0"
             is_partial = derived_seq == "0" and derived.has_persons(reader)
             is_untold = self._has_observers and derived.get_meta(reader, "told_seq") is None
         if is_untold:  # observers hear of what comes from now on
             self._store.write(lambda connection: derived.set_meta(connection, "told_seq", derived_seq))
-        if signature != self._signature or is_partial:
+        wanted = self._derived_by.signature
+        if signature != wanted or is_partial:
             if signature is not None and not is_partial:
-                logger.info("the rules changed from %s to %s: everything is derived anew", signature, self._signature)
-            self._store.write(lambda connection: derived.reset(connection, self._signature))
+                logger.info("the rules changed from %s to %s: everything is derived anew", signature, wanted)
+            self._store.write(self._reset)
+        elif is_unnamed:  # derived before the rules were kept in full
+            self._store.write(self._name_rules)
         self._cache.clear()
         self._tails.clear()
         self._channel_ids = self._store.write(
@@ -172,10 +173,17 @@ class Projector:
             self._hubs = derived.load_hubs(reader)
         self._is_prepared = True
 
+    def _reset(self, connection: Any) -> None:
+        derived.reset(connection, self._derived_by.signature)
+        self._name_rules(connection)
+
+    def _name_rules(self, connection: Any) -> None:
+        derived.set_meta(connection, "derived_rules", msgspec.json.encode(self._derived_by).decode())
+
     def rebuild(self, progress: Callable[[int, int], None] | None = None) -> int:
         """Drop everything derived and derive the whole log anew; return how many events that were."""
         with self._running:
-            self._store.write(lambda connection: derived.reset(connection, self._signature))
+            self._store.write(self._reset)
             return self._catch_up(progress)
 
     def catch_up(self, progress: Callable[[int, int], None] | None = None) -> int:
@@ -241,7 +249,7 @@ class Projector:
         )
         writing: Future[None] | None = None
         derived_seq = 0
-        with without_collector():
+        with tuned_for_bulk():
             for update in derivation.updates():
                 if writing is not None:
                     writing.result()
@@ -284,15 +292,18 @@ class Projector:
             with self._store.reading() as reader:
                 if self._is_bulk_worth(reader):
                     self._derive_all(reader)
-                self._give_way()
+                until = time.monotonic() + GIVE_WAY_S
+                self._give_way(until)
                 while not self._stopping.is_set() and self.step(reader, BACKGROUND_EVENTS) > 0:
-                    self._give_way()
+                    self._give_way(until)
 
-    def _give_way(self) -> None:
-        """Let a burst of requests go first, for a second at most: their senders wait, reports can."""
-        for _ in range(int(GIVE_WAY_S / BURST_WINDOW_S)):
+    def _give_way(self, until: float) -> None:
+        """Let a burst of requests go first, whose senders wait; reports can. Past ``until`` only for a moment."""
+        while True:
             before = self._stored
             if self._stopping.wait(BURST_WINDOW_S) or self._stored - before < BURST_EVENTS:
+                return
+            if time.monotonic() > until:
                 return
 
     def _tell_observers(self, reader: Reader) -> None:

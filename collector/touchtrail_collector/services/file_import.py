@@ -75,11 +75,13 @@ def import_file(  # noqa: PLR0913 - the command's options
         raise ImportProblem(error.strerror or "it cannot be read", path=path) from None
     with file:
         size = os.fstat(file.fileno()).st_size
-        for batch in read_batches(source.read_file(file, options), path):
-            store_batch(collector, batch, source_id, result)
-            if progress is not None:
-                progress(min(file.tell(), size), size)
-    collector.projector.wake()
+        try:
+            for batch in read_batches(source.read_file(file, options), path):
+                store_batch(collector, batch, source_id, result)
+                if progress is not None:
+                    progress(min(file.tell(), size), size)
+        finally:
+            collector.projector.wake()
     return result
 
 

@@ -48,13 +48,30 @@ class LogStateRow(NamedTuple):
     events: int
     derived_seq: int
     waiting: int
+    derived_received: int | None
 
 
 class LogState(Question[LogStateRow], frozen=True, kw_only=True):
-    """One row about the log as a whole. ``events`` is the last place in the log, 0 = nothing ever came."""
+    """One row about the log as a whole. ``events`` is the last place in the log, 0 = nothing ever came.
+
+    ``derived_received`` is when the last derived event was received, None = there is none.
+    """
 
     name = "log_state"
     row = LogStateRow
+
+
+class DerivedByRow(NamedTuple):
+    """The rules as JSON; None = nothing was ever derived."""
+
+    rules: str | None
+
+
+class DerivedBy(Question[DerivedByRow], frozen=True, kw_only=True):
+    """One row: the rules everything was derived with, as the projector wrote them down."""
+
+    name = "derived_by"
+    row = DerivedByRow
 
 
 class ChannelRow(NamedTuple):

@@ -13,7 +13,7 @@ import msgspec
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
-from ..domain.event import BodyUnreadable
+from ..domain.event import BodyUnreadable, mend_json
 from ..domain.source import Endpoint, SourceAck, SourceEvents, SourceRefusal, SourceRequest, SourceResponse
 from ..errors import PluginError
 from ..services.collector import Collector
@@ -211,7 +211,7 @@ class SourceEndpoint:
         body = decompress(await read_body(receive, limit), header(scope["headers"], b"content-encoding"), limit)
         request = source_request(scope, body)
         try:
-            batch = self._endpoint.read(request)
+            batch = self._read(request)
         except SourceRefusal as refusal:
             return refusal.response
         except PluginError as error:
@@ -232,6 +232,16 @@ class SourceEndpoint:
             raise from_store(error) from error
         ack = SourceAck(accepted=receipt.stored, duplicates=receipt.duplicates, rejected=len(prepared.rejected))
         return self._endpoint.answer(ack, request)
+
+    def _read(self, request: SourceRequest) -> SourceEvents:
+        """Have the plugin read the request; a body it refuses is mended and read once more (see `mend_json`)."""
+        try:
+            return self._endpoint.read(request)
+        except SourceRefusal:
+            mended = mend_json(request.body)
+            if mended is None:
+                raise
+            return self._endpoint.read(msgspec.structs.replace(request, body=mended))
 
 
 def plugin_failed(collector: Collector, body: bytes, received_at: int, error: PluginError) -> Prepared:

@@ -1,4 +1,4 @@
-"""What reports are made from: derived data, attribution models, the rules' names, the shop's time zone."""
+"""What reports are made from: derived data, attribution models, the shop's time zone."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from ...settings import AttributionSettings, Settings
 from ...store.engine import Query
 from ...store.sqlite.queries import SqliteQuery
 from ...store.sqlite.reader import open_reader
+from ..derivation_rules import DerivationRules, rules_of
 
 
 class ReportContext(msgspec.Struct, frozen=True, kw_only=True):
@@ -22,14 +23,15 @@ class ReportContext(msgspec.Struct, frozen=True, kw_only=True):
 
     Args:
         models: attribution models by name, in the order reports show them.
-        channel_rule_sets: names and versions of the rules that decided the channels.
+        own_rules: what a process with the caller's plugins and settings would derive by, to be held against what the
+            data was derived by; None = not known.
         event_types: the vocabulary with what plugins add to it, by event name; other names are custom.
         time_zone, attribution: used where the parameters say nothing.
     """
 
     query: Query
     models: Mapping[str, AttributionModel] = {}
-    channel_rule_sets: tuple[str, ...] = ()
+    own_rules: DerivationRules | None = None
     event_types: Mapping[str, type[Event]] = msgspec.field(default_factory=lambda: VOCABULARY)
     time_zone: str = "UTC"
     attribution: AttributionSettings = AttributionSettings()
@@ -53,7 +55,7 @@ def open_report_context(
         yield ReportContext(
             query=SqliteQuery(reader),
             models=host.attribution_models(),
-            channel_rule_sets=host.channel_classifier().rule_set_names,
+            own_rules=rules_of(host, settings),
             event_types=host.event_types(),
             time_zone=settings.shop.time_zone,
             attribution=settings.attribution,

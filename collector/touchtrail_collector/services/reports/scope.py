@@ -14,7 +14,8 @@ from touchtrail.errors import CurrencyError
 from touchtrail.money import exponent
 
 from ...errors import ReportError
-from ...store.questions import LogState, OrderRow, Persons, ShopRow, Shops
+from ...store.questions import DerivedBy, LogState, OrderRow, Persons, ShopRow, Shops
+from ..derivation_rules import DerivationRules
 from .context import ReportContext
 from .period import load_zone, period_ms
 
@@ -48,8 +49,10 @@ class ReportScope(msgspec.Struct, frozen=True, kw_only=True):
     Args:
         bots_left_out: people taken for robots who were seen in the period; nothing of theirs is counted.
             None where the report does not count people.
-        channel_rule_sets: names and versions of the rules that decide channels, `default/2026.11`.
+        derived_by: the rules everything was derived with, as the database says; None = nothing was ever derived.
         derived_seq: the place in the log up to which events are in the numbers.
+        known_until_ms: when the last of these events was received: the numbers are what was known then. None = there
+            is none.
         waiting_events: events that came after it.
     """
 
@@ -59,8 +62,9 @@ class ReportScope(msgspec.Struct, frozen=True, kw_only=True):
     shop: str
     currency: str
     bots_left_out: int | None
-    channel_rule_sets: tuple[str, ...]
+    derived_by: DerivationRules | None
     derived_seq: int
+    known_until_ms: int | None
     waiting_events: int
 
 
@@ -132,11 +136,23 @@ def open_frame(context: ReportContext, parameters: ReportParameters, *, count_pe
         shop=shop.name,
         currency=_check_currency(parameters.currency) or shop.currency,
         bots_left_out=bots,
-        channel_rule_sets=context.channel_rule_sets,
+        derived_by=read_derived_by(context),
         derived_seq=state.derived_seq,
+        known_until_ms=state.derived_received,
         waiting_events=state.waiting,
     )
     return Frame(shop_id=shop.shop_id, start_ms=start_ms, end_ms=end_ms, zone=zone, people=people, scope=scope)
+
+
+def read_derived_by(context: ReportContext) -> DerivationRules | None:
+    """Return the rules the data was derived with, or None where nothing was, or by a version that did not say."""
+    text = context.query.ask(DerivedBy())[0].rules
+    return None if text is None else msgspec.json.decode(text, type=DerivationRules)
+
+
+def is_derived_otherwise(context: ReportContext, scope: ReportScope) -> bool:
+    """True when a rebuild by the caller, with its own plugins and settings, would give other tables."""
+    return None not in (context.own_rules, scope.derived_by) and context.own_rules != scope.derived_by
 
 
 def other_currencies(orders: Iterable[OrderRow], currency: str) -> tuple[OtherCurrency, ...]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import sqlite3
 import time
+from contextlib import closing
 from pathlib import Path
 
-from ...errors import DatabaseMissing
+from ...errors import DatabaseMissing, StoreError
 
 Reader = sqlite3.Connection
 """A connection that cannot write; what the layers above hold without knowing SQL."""
@@ -23,6 +24,7 @@ def open_reader(path: Path, *, deadline_s: float | None = None) -> Reader:
     """
     if not path.exists():
         raise DatabaseMissing(path)
+    check_is_ours(path)
     connection = sqlite3.connect(
         f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None, check_same_thread=False
     )
@@ -34,3 +36,14 @@ def open_reader(path: Path, *, deadline_s: float | None = None) -> Reader:
         ends_at = time.monotonic() + deadline_s
         connection.set_progress_handler(lambda: time.monotonic() > ends_at, 100_000)
     return connection
+
+
+def check_is_ours(path: Path) -> None:
+    """Raise StoreError for a file that is no touchtrail database."""
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+            found = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'events'").fetchone()
+    except sqlite3.DatabaseError as error:
+        raise StoreError(f"{path} cannot be read as a database: {error}; name another file with --db") from None
+    if found is None:
+        raise StoreError(f"{path} is no touchtrail database; name another file with --db")

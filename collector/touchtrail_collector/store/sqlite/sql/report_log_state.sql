@@ -6,5 +6,6 @@ WITH state (derived_seq) AS (
 )
 SELECT (SELECT coalesce(max(seq), 0) FROM events) AS events,
        derived_seq,
-       (SELECT count(*) FROM events WHERE seq > state.derived_seq) AS waiting
+       (SELECT count(*) FROM events WHERE seq > state.derived_seq) AS waiting,
+       (SELECT received_at FROM events WHERE seq <= state.derived_seq ORDER BY seq DESC LIMIT 1) AS derived_received
 FROM state;
