@@ -11,12 +11,17 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from touchtrail_collector.domain.attribution import AttributionModel
 from touchtrail_collector.host import PluginHost
+from touchtrail_collector.services.derivation_rules import rules_of
 from touchtrail_collector.services.reports import REPORTS, ReportContext
+from touchtrail_collector.settings import Settings
 from touchtrail_collector.store.sqlite.database import open_writing_connection
 from touchtrail_collector.store.sqlite.queries import SqliteQuery
 from touchtrail_collector.store.sqlite.reader import open_reader
+from touchtrail_plugins.channels import default as default_channels
 from touchtrail_plugins.models import first_touch, last_non_direct, last_touch, linear, position_based, time_decay
 
 MODELS = {
@@ -30,6 +35,8 @@ CHANNELS = {
     4: ("Display", "paid", 1, 0),
     5: ("Store", "owned", 0, 0),
 }
+RULES = rules_of(PluginHost.of({"channel.default": default_channels}), Settings())
+"""What a database says it was derived with."""
 CHANNEL_IDS = {name: channel_id for channel_id, (name, *_) in CHANNELS.items()}
 
 
@@ -57,6 +64,7 @@ class SeededShop:
         self._seq = 0
         self._positions: dict[int, int] = {}
         self.insert("sources", source_id=1, shop_id=1, name="web", created_at=0)
+        self.insert("meta", name="derived_rules", value=msgspec.json.encode(RULES).decode())
         for channel_id, (name, medium, online, is_direct) in CHANNELS.items():
             self.insert("channels", channel_id=channel_id, name=name, medium=medium, online=online, is_direct=is_direct)
 
@@ -147,7 +155,7 @@ class SeededShop:
         if models is None:
             models = PluginHost.of(MODELS).attribution_models()
         reader: sqlite3.Connection = open_reader(self.path)
-        return ReportContext(query=SqliteQuery(reader), models=models, channel_rule_sets=("default/1",), **given)
+        return ReportContext(query=SqliteQuery(reader), models=models, **given)
 
     def report(self, name: str, context: ReportContext | None = None, **texts: str | list[str]) -> Any:
         """Run a report as its callers do: from texts."""

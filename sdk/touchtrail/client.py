@@ -24,9 +24,9 @@ from ._envelope import (
     text_id,
 )
 from .context import Campaign, Consent, Device, Page, current_context
-from .errors import EventRefusedError, OptionsError
+from .errors import EventRefusedError
 from .events import CustomerIdentified, Event, PageViewed
-from .options import Options, default_spool_dir
+from .options import ADDRESS, Options, assemble, default_spool_dir, read_variables
 
 if TYPE_CHECKING:
     from typing import TypedDict, Unpack
@@ -96,7 +96,9 @@ class Tracker:
         cls, *, transport: Transport | None = None, clock: Callable[[], float] = time.time, **given: Any
     ) -> Self:
         """Build a client from the ``TOUCHTRAIL_*`` variables; an option given here wins over its variable."""
-        return cls(options=Options.from_env(**given), transport=transport, clock=clock)
+        values, problems = read_variables(os.environ, given)
+        options = assemble(values | given, problems, needs=ADDRESS)
+        return cls(options=options, transport=transport, clock=clock)
 
     def track(  # noqa: PLR0913 - the call a shop writes most; one flat list of names is what it reads best
         self,
@@ -394,15 +396,9 @@ _left_to_the_parent: list[object] = []
 
 
 def _merge(options: Options | None, url: str, key: str, given: dict[str, Any]) -> Options:
-    unknown = [f"{name}: no such option" for name in given if name not in Options.__struct_fields__]
-    if unknown:
-        raise OptionsError(unknown)
-    given |= {name: value for name, value in (("url", url), ("key", key)) if value}
-    merged = Options(**given) if options is None else msgspec.structs.replace(options, **given)
-    missing = [f"{name}: missing" for name in ("url", "key") if not getattr(merged, name) and not merged.disabled]
-    if missing:
-        raise OptionsError(missing)
-    return merged
+    own = {name: value for name, value in (("url", url), ("key", key)) if value}
+    base = {} if options is None else msgspec.structs.asdict(options)
+    return assemble(base | given | own, needs=ADDRESS)
 
 
 def _own_id(event_id: object) -> str:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 import msgspec
 
 from .errors import OptionsError
+
+ADDRESS: Final = ("url", "key")
+"""What a client that is not disabled cannot be without."""
 
 _PREFIX: Final = "TOUCHTRAIL_"
 _TRUE: Final = frozenset({"1", "true", "yes", "on"})
@@ -106,12 +109,12 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
             environment: variables to read instead of the process's own.
 
         Raises:
-            OptionsError: every value that cannot be read or cannot work, and every unknown argument.
+            OptionsError: every value that cannot be read or cannot work, an address or key that is set to nothing
+                (unless ``disabled``), and every unknown argument.
         """
-        values, problems = _from_variables(os.environ if environment is None else environment, given)
-        if problems:
-            raise OptionsError(problems)
-        return cls(**values, **given)
+        values, problems = read_variables(os.environ if environment is None else environment, given)
+        everything = values | given
+        return assemble(everything, problems, needs=[name for name in ADDRESS if name in everything])
 
 
 def default_spool_dir() -> str:
@@ -122,9 +125,36 @@ def default_spool_dir() -> str:
     return os.path.join(state, "touchtrail", "spool")
 
 
-def _from_variables(variables: Mapping[str, str], given: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+def assemble(values: Mapping[str, Any], problems: Iterable[str] = (), *, needs: Iterable[str] = ()) -> Options:
+    """Return the options, or raise one error about all that is wrong.
+
+    Args:
+        values: by name; unknown names are problems.
+        problems: what was wrong before.
+        needs: names that must not be empty, unless the client is disabled.
+
+    Raises:
+        OptionsError: with every problem.
+    """
+    known = {name: value for name, value in values.items() if name in Options.__struct_fields__}
+    found = [f"{name}: no such option" for name in values if name not in known]
+    found += problems
+    options = None
+    try:
+        options = Options(**known)
+    except OptionsError as error:
+        found += error.problems
+    if known.get("disabled") is not True:
+        found += [f"{name}: missing" for name in needs if not known.get(name)]
+    if options is None or found:
+        raise OptionsError(found)
+    return options
+
+
+def read_variables(variables: Mapping[str, str], given: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """Return what the ``TOUCHTRAIL_*`` variables set, without what is given, and what is wrong with them."""
     values: dict[str, Any] = {}
-    problems = [f"{name}: no such option" for name in given if name not in Options.__struct_fields__]
+    problems = []
     for name, default in zip(Options.__struct_fields__, Options.__struct_defaults__, strict=True):
         text = variables.get(_PREFIX + name.upper())
         if text is None or name in given:

@@ -227,7 +227,7 @@ def test_the_result_names_everything_that_changes_a_number(story: SeededShop) ->
         "path": "all",
     }
     scope = msgspec.json.decode(msgspec.json.encode(report.scope))
-    assert scope.items() >= {"time_zone": "UTC", "currency": "EUR", "channel_rule_sets": ["default/1"]}.items()
+    assert scope.items() >= {"time_zone": "UTC", "currency": "EUR", "channel_rule_sets": ["default/2026.11"]}.items()
 
 
 def test_a_model_that_conserves_no_credit_is_shown_and_said_to(story: SeededShop) -> None:

@@ -12,10 +12,13 @@ import pytest
 from click.testing import CliRunner, Result
 from rich.console import Console
 
-from seeded_shop import SeededShop
+from seeded_shop import RULES, SeededShop
 from touchtrail_collector.cli import rendering
 from touchtrail_collector.cli.report import OPTION_HELP, report
 from touchtrail_collector.services.reports import REPORTS, Measure, Table, TableColumn
+from touchtrail_collector.services.reports.conversion_paths import LookbackDays
+from touchtrail_collector.settings import AttributionSettings
+from touchtrail_collector.store.sqlite.database import FileLock
 
 
 @pytest.fixture
@@ -70,7 +73,7 @@ def test_one_table_of_several_can_be_chosen(shop: SeededShop) -> None:
     chosen = run(shop, "attribution", "--format", "csv", "--table", "conversions")
     assert chosen.stdout.splitlines()[0].startswith("channel,first_touch")
     wrong = run(shop, "attribution", "--table", "revenues")
-    assert wrong.exit_code == 2
+    assert (wrong.exit_code, wrong.stdout) == (2, "")
     assert "revenue, conversions, roas" in wrong.stderr
 
 
@@ -79,7 +82,11 @@ def test_one_table_of_several_can_be_chosen(shop: SeededShop) -> None:
     [
         (["overwiev"], "overview, attribution, channels, journeys, paths, orders, data-quality"),
         (["attribution", "--model", "shapely"], "first_touch"),
-        (["attribution", "--start", "yesterday"], "start"),
+        (["attribution", "--start", "21.11.2026"], "start: '21.11.2026' does not fit: give YYYY-MM-DD, such as 2026-11-"),
+        (["attribution", "--set", "position_based.first=0,5"], "is '0,5'; give a number such as 0.5, with a point"),
+        (["attribution", "--set", "position_based.first=5"], "position_based: "),
+        (["paths", "--lookback-days", "99999"], "lookback_days: '99999' does not fit: give a whole number from 1 to 3,650"),
+        (["paths", "--lookback-days", "0"], "1 to 3,650"),
         (["attribution", "--repeat", "twice"], "repeat"),
         (["paths", "--limit", "0"], "limit"),
         (["journeys", "--person", "nobody"], "touchtrail report journeys"),
@@ -113,7 +120,37 @@ def test_settings_give_the_time_zone_and_the_window(shop: SeededShop) -> None:
 
 def test_events_that_are_not_derived_yet_are_mentioned(shop: SeededShop) -> None:
     shop.event("page_viewed", "2026-01-05", seq=1_000)
-    assert "1 events have come in" in run(shop, "overview").stdout
+    note = "1 event has come in that is not in these numbers yet: start `touchtrail serve` or run `touchtrail rebuild`."
+    assert note in run(shop, "overview").stdout
+    shop.event("page_viewed", "2026-01-05", seq=1_001)
+    assert "2 events have come in that are not" in run(shop, "overview").stdout
+
+
+def test_a_running_collector_needs_no_word_on_how_to_derive_what_waits(shop: SeededShop) -> None:
+    shop.event("page_viewed", "2026-01-05", seq=1_000)
+    lock = FileLock(shop.path)
+    lock.acquire({"url": "http://127.0.0.1:1", "admin_token": "t"})
+    try:
+        assert "1 event has come in that is not in these numbers yet.\n" in run(shop, "overview").stdout
+    finally:
+        lock.release()
+
+
+@pytest.mark.parametrize("output", ["table", "json"])
+def test_numbers_of_other_rules_than_the_commands_are_told_on_stderr(shop: SeededShop, output: str) -> None:
+    older = msgspec.structs.replace(RULES, channel_rule_sets=("default/2020.1",))
+    shop.db.execute("UPDATE meta SET value = ? WHERE name = 'derived_rules'", (msgspec.json.encode(older).decode(),))
+    result = run(shop, "overview", "--format", output)
+    assert result.exit_code == 0
+    assert result.stderr == (
+        "touchtrail: these numbers were derived with the channel rules default/2020.1, not this command's"
+        " (default/2026.11); run `touchtrail rebuild`\n"
+    )
+
+
+def test_the_range_of_the_look_back_is_the_settings() -> None:
+    (setting,) = (field for field in msgspec.structs.fields(AttributionSettings) if field.name == "lookback_days")
+    assert setting.type == LookbackDays
 
 
 def test_every_parameter_of_every_report_has_a_help_text() -> None:

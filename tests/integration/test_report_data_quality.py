@@ -6,9 +6,10 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
-from seeded_shop import SeededShop, ms
+from seeded_shop import RULES, SeededShop, ms
 
 
 @pytest.fixture
@@ -133,6 +134,30 @@ def test_a_ledger_that_does_not_add_up_is_always_wrong_and_comes_first(shop: See
     report = shop.report("data-quality")
     assert (report.checks[0].name, report.checks[0].state) == ("ledger_gaps", "wrong")
     assert [(gap.order_id, gap.net_minor, gap.changes_minor) for gap in report.ledger_gaps] == [("A-1", 90, 100)]
+
+
+def test_rules_that_are_not_the_callers_are_a_finding_and_the_scope_names_those_of_the_data(shop: SeededShop) -> None:
+    others = msgspec.structs.replace(RULES, session_gap_min=10, rules_digest="other")
+    report = shop.report("data-quality", shop.context(own_rules=others))
+    assert (check(report, "other_rules").state, check(report, "other_rules").n) == ("look", 1)
+    assert (report.scope.session_gap_min, report.scope.rules_digest) == (30, RULES.rules_digest)
+    assert report.scope.channel_rule_sets == ("default/2026.11",)
+    assert figure(shop.report("data-quality", shop.context(own_rules=RULES)), "other_rules") == 0
+
+
+def test_a_database_nothing_was_derived_in_names_no_rules_and_no_moment(shop: SeededShop) -> None:
+    shop.db.execute("DELETE FROM meta WHERE name = 'derived_rules'")
+    report = shop.report("data-quality", shop.context(own_rules=RULES))
+    assert (report.scope.channel_rule_sets, report.scope.derive_version, report.scope.known_until_ms) == ((), None, None)
+    assert figure(report, "other_rules") == 0
+
+
+def test_the_result_says_as_of_when_it_is_known(shop: SeededShop) -> None:
+    shop.event("page_viewed", "2026-01-05")
+    second = shop.event("page_viewed", "2026-01-07")
+    shop.event("page_viewed", "2026-01-09")
+    shop.derived_until(second)
+    assert shop.report("attribution").scope.known_until_ms == ms("2026-01-07")
 
 
 def test_with_nothing_wrong_every_check_is_ok_and_still_says_what_it_means(shop: SeededShop) -> None:

@@ -127,7 +127,9 @@ def test_channels_counts_contacts_people_first_contacts_and_last_touches(shop: S
 
 
 def test_channels_shows_orders_without_a_touch_in_a_bucket_of_their_own(shop: SeededShop) -> None:
-    report = shop.report("channels", start="2026-01-01", end="2026-01-31", lookback_days="0")
+    shop.person(8)
+    shop.order("A-8", 8, "2026-01-15", 500)
+    report = shop.report("channels", start="2026-01-01", end="2026-01-31")
     assert fields(report.channels[-1], "channel", "medium", "last_touch_orders") == ("(none)", None, 1)
 
 

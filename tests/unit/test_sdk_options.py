@@ -75,6 +75,44 @@ def test_arguments_win_over_the_options_struct(tmp_path: Path) -> None:
         assert (client.options.url, client.options.key, client.options.linger_s) == ("http://two", "k", 0.5)
 
 
+def test_everything_that_is_wrong_is_told_at_once() -> None:
+    variables = {
+        "TOUCHTRAIL_URL": "nope",
+        "TOUCHTRAIL_KEY": "",
+        "TOUCHTRAIL_BATCH_EVENTS": "many",
+        "TOUCHTRAIL_LINGER_S": "-1",
+        "TOUCHTRAIL_TIMEOUT_S": "soon",
+    }
+    with pytest.raises(OptionsError) as caught:
+        Options.from_env(variables)
+    named = [problem.partition(":")[0] for problem in caught.value.problems]
+    assert named == ["TOUCHTRAIL_BATCH_EVENTS", "TOUCHTRAIL_TIMEOUT_S", "linger_s", "url", "key"]
+    with pytest.raises(OptionsError) as caught:
+        Client("nope", key="", bogus=1)
+    assert [problem.partition(":")[0] for problem in caught.value.problems] == ["bogus", "url", "key"]
+
+
+def test_a_client_from_the_environment_names_what_is_missing_beside_what_is_wrong(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("TOUCHTRAIL_KEY", raising=False)
+    monkeypatch.setenv("TOUCHTRAIL_URL", "")
+    monkeypatch.setenv("TOUCHTRAIL_BATCH_EVENTS", "many")
+    with pytest.raises(OptionsError) as caught:
+        Client.from_env(colour="red")
+    assert caught.value.problems == (
+        "colour: no such option",
+        "TOUCHTRAIL_BATCH_EVENTS: must be a number",
+        "url: missing",
+        "key: missing",
+    )
+
+
+def test_a_disabled_client_may_have_an_empty_address_and_key() -> None:
+    variables = {"TOUCHTRAIL_URL": "", "TOUCHTRAIL_KEY": "", "TOUCHTRAIL_DISABLED": "1"}
+    assert Client(options=Options.from_env(variables)).track("x", anonymous_id="a") is False
+
+
 def test_the_key_is_not_in_the_repr() -> None:
     shown = repr(Options(url="http://x", key="top-secret"))
     assert "top-secret" not in shown

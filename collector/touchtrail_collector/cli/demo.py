@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from touchtrail_collector.demo import Sending, Simulation
     from touchtrail_collector.demo.run import Comparison, Delivery
+    from touchtrail_collector.services.reports import Table
     from touchtrail_collector.settings import Settings
 
 
@@ -136,12 +137,9 @@ def print_reports(console: Console, settings: Settings) -> None:
 
 def print_comparison(console: Console, comparison: Comparison) -> None:
     """Print the truth beside what was found."""
-    from rich.table import Table as RichTable
     from rich.text import Text
 
-    from touchtrail_collector.demo import BASELINE
-
-    from .rendering import format_cell
+    from .rendering import format_cell, print_tables
 
     def money(minor: int) -> str:
         return format_cell(minor, "money", currency=comparison.currency, time_zone="UTC")
@@ -159,18 +157,40 @@ def print_comparison(console: Console, comparison: Comparison) -> None:
         f"of the pairs that really are, {identity.recall:.1%} were found. "
         f"{identity.split_people:,} people are split, {identity.merged_people:,} persons hold several people."
     )
-    table = RichTable(box=None, pad_edge=False, header_style="bold")
-    table.add_column("channel")
-    for name in ("really caused", *comparison.distance):
-        table.add_column(name, justify="right")
-    for row in comparison.channels:
-        name = "(no contact)" if row.channel == BASELINE else row.channel
-        table.add_row(
-            name, money(row.caused_minor), *(money(row.credited_minor[model]) for model in comparison.distance)
-        )
-    table.add_section()
-    table.add_row("on the wrong channel", "", *(f"{share:.1%}" for share in comparison.distance.values()))
-    console.print(table)
+    print_tables(comparison_tables(comparison), console)
+
+
+def comparison_tables(comparison: Comparison) -> tuple[Table, ...]:
+    """Return what each channel really caused beside what each model gives it, and how far each model is off."""
+    from touchtrail_collector.demo import BASELINE
+    from touchtrail_collector.services.reports import Table, TableColumn
+
+    models = tuple(comparison.distance)
+    caused = Table(
+        name="caused",
+        title="Net revenue by channel, as caused and as credited",
+        columns=(
+            TableColumn("channel", "Channel"),
+            TableColumn("caused", "really caused", "money"),
+            *(TableColumn(model, model.replace("_", " "), "money") for model in models),
+        ),
+        rows=tuple(
+            (
+                "(no contact)" if row.channel == BASELINE else row.channel,
+                row.caused_minor,
+                *(row.credited_minor[model] for model in models),
+            )
+            for row in comparison.channels
+        ),
+        currency=comparison.currency,
+    )
+    distance = Table(
+        name="distance",
+        title="Revenue on the wrong channel",
+        columns=(TableColumn("model", "Model"), TableColumn("share", "Share", "share")),
+        rows=tuple((model.replace("_", " "), share) for model, share in comparison.distance.items()),
+    )
+    return caused, distance
 
 
 def print_farewell(console: Console, db: Path, url: str, token: str) -> None:

@@ -20,13 +20,19 @@ def run_write(
     Args:
         progress: told how far it is, where the work is done by this process.
     """
+    holder = find_collector(settings)
+    if holder is not None:
+        return ask_collector(holder, operation, arguments)
+    return run_here(settings, operation, arguments, progress)
+
+
+def find_collector(settings: Settings) -> Mapping[str, Any] | None:
+    """Return how the running collector of this database is reached, for `ask_collector`; None = none is running."""
     from touchtrail_collector.store.sqlite.database import FileLock
 
     lock = FileLock(Path(settings.store.db))
     holder = lock.read_holder()
-    if lock.is_held() and "url" in holder:
-        return ask_collector(holder, operation, arguments)
-    return run_here(settings, operation, arguments, progress)
+    return holder if lock.is_held() and "url" in holder else None
 
 
 def run_here(

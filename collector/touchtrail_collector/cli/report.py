@@ -10,7 +10,8 @@ import click
 from .options import format_option, load_settings, settings_options
 
 if TYPE_CHECKING:
-    from touchtrail_collector.services.reports import Report, ReportContext, Table
+    from touchtrail_collector.services.reports import Report, ReportContext, ReportScope, Table
+    from touchtrail_collector.settings import Settings
 
 OPTION_HELP = {
     "start": "First day, YYYY-MM-DD; else from the beginning.",
@@ -18,7 +19,7 @@ OPTION_HELP = {
     "time_zone": "Time zone of days and months; else as in the settings.",
     "shop": "Shop, where there are several.",
     "currency": "Currency; else the shop's own.",
-    "lookback_days": "How many days before an order a touch may lie.",
+    "lookback_days": "How many days before an order a touch may lie, 1 to 3650.",
     "repeat": "Look back the whole window, or since the person's last order.",
     "impressions": "Whether what was only seen counts as a touch.",
     "path": "exposure: touches of one channel in a row count once.",
@@ -118,6 +119,9 @@ def _run(report: Report, given: dict[str, Any]) -> None:
             click.echo(_NOTHING_YET.format(db=settings.store.db))
             return
         _print(report, result, output, table_name)
+        _tell_other_rules(settings, context, result.scope)
+    if output == "table" and result.scope.waiting_events:
+        click.echo(f"\n{_waiting_note(settings, result.scope.waiting_events)}")
 
 
 def _texts(value: Any) -> Sequence[str]:
@@ -144,11 +148,34 @@ def _print(report: Report, result: Any, output: str, table_name: str | None) -> 
     if output == "csv":
         click.echo(format_csv(_pick(tables, table_name or tables[0].name)[0]), nl=False)
         return
+    chosen = tables if table_name is None else _pick(tables, table_name)
     console = open_console()
     console.print(_headline(result))
-    print_tables(tables if table_name is None else _pick(tables, table_name), console)
-    if result.scope.waiting_events:
-        console.print(f"\n{result.scope.waiting_events:,} events have come in that are not in these numbers yet.")
+    print_tables(chosen, console)
+
+
+def _waiting_note(settings: Settings, waiting: int) -> str:
+    from .operation import find_collector
+
+    note = "1 event has come in that is" if waiting == 1 else f"{waiting:,} events have come in that are"
+    if find_collector(settings) is not None:
+        return f"{note} not in these numbers yet."
+    return f"{note} not in these numbers yet: start `touchtrail serve` or run `touchtrail rebuild`."
+
+
+def _tell_other_rules(settings: Settings, context: ReportContext, scope: ReportScope) -> None:
+    """Say on stderr, in one line, that the numbers were derived with other rules than this command has."""
+    from touchtrail_collector.services.reports import is_derived_otherwise
+
+    from .operation import find_collector
+
+    if not is_derived_otherwise(context) or context.own_rules is None:
+        return
+    theirs, own = (", ".join(names) for names in (scope.channel_rule_sets, context.own_rules.channel_rule_sets))
+    what = "other settings or plugins" if theirs == own else f"the channel rules {theirs or 'of no plugin'}"
+    here = "" if theirs == own else f" ({own or 'none'})"
+    action = "restart the collector" if find_collector(settings) is not None else "run `touchtrail rebuild`"
+    click.echo(f"touchtrail: these numbers were derived with {what}, not this command's{here}; {action}", err=True)
 
 
 def _pick(tables: Sequence[Table], name: str) -> list[Table]:

@@ -206,7 +206,14 @@ class EventChecker:
         if len(raw) > self._limit:
             raise EventRejected("too_large", None, f"the event has {len(raw)} bytes; the limit is {self._limit}")
         wire = self._decode(raw)
-        if wire.identifiers or wire.device is not None or may_hold_address(raw) or may_name_member(raw):
+        # A standard event has no room for a phone number but in what the shop adds to it.
+        has_own_names = wire.name not in self._decoders or b'"extra"' in raw or b'"traits"' in raw
+        if (
+            wire.identifiers
+            or tells_too_much(wire)
+            or may_hold_address(raw)
+            or (has_own_names and may_name_member(raw))
+        ):
             raw, wire = self._pseudonymise(raw, wire)
         try:
             properties = self._check_properties(wire)
@@ -242,7 +249,7 @@ class EventChecker:
                 kind: hide(kind, value) for kind, value in wire.identifiers.items() if kind.lower() not in IP_NAMES
             }
         device = wire.device
-        if device is not None and (device.ip is not None or len(device.user_agent or "") > MAX_USER_AGENT_CHARS):
+        if device is not None and tells_too_much(wire):
             agent = device.user_agent and device.user_agent[:MAX_USER_AGENT_CHARS]
             wire.device = msgspec.structs.replace(device, ip=None, user_agent=agent)
             changed = True
@@ -266,6 +273,14 @@ class EventChecker:
             for check in self._amounts[wire.name]:
                 check(properties)
         return properties
+
+
+def tells_too_much(wire: WireEvent) -> bool:
+    """True when the device's address is given, or a user agent longer than any browser's."""
+    device = wire.device
+    return device is not None and (
+        device.ip is not None or (device.user_agent is not None and len(device.user_agent) > MAX_USER_AGENT_CHARS)
+    )
 
 
 def check_count(properties: Mapping[str, Any] | None, path: str) -> None:

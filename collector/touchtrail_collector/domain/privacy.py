@@ -29,6 +29,7 @@ CLEAR_MEMBER = re.compile(
     rb'("[^"\\]*+(?:\\.[^"\\]*+)*+"|-?[0-9][0-9.eE+\-]*+)',
     re.DOTALL | re.IGNORECASE,
 )
+IP_ADDRESS = re.compile(r"[0-9A-Fa-f:]*[.:][0-9A-Fa-f.:]+(?:%\w+)?")
 STRING_DECODER = msgspec.json.Decoder(str)
 
 PREFIX = "hmac:"
@@ -142,18 +143,24 @@ class Pseudonymiser:
 
     def _scrub_member(self, match: re.Match[bytes]) -> bytes:
         name, colon, literal = match[1], match[2], match[3]
-        if name.decode().lower() in IP_NAMES:
-            return b'"' + name + b'"' + colon + b"null"
         try:
-            number = STRING_DECODER.decode(literal) if literal[:1] == b'"' else literal.decode()
-            hashed = self.identifier("phone", number)
+            text = STRING_DECODER.decode(literal) if literal[:1] == b'"' else literal.decode()
         except (msgspec.DecodeError, UnicodeDecodeError):
-            hashed = ""
-        return b'"' + name + b'"' + colon + msgspec.json.encode(hashed)
+            return literal_member(name, colon, "")
+        if name.decode().lower() in IP_NAMES:
+            return literal_member(name, colon, None) if IP_ADDRESS.fullmatch(text.strip()) else match[0]
+        # "TEL": "see below" is no number and stays.
+        is_number = len(digits_of(text)) >= PHONE_DIGITS and not HASHED.fullmatch(text)
+        return literal_member(name, colon, self.phone(text)) if is_number else match[0]
 
     def _hash(self, kind: str, value: str) -> str:
         digest = hmac.new(self._key, f"{kind}:{value}".encode("utf-8", "replace"), hashlib.sha256)
         return PREFIX + digest.hexdigest()[:32]
+
+
+def literal_member(name: bytes, colon: bytes, value: str | None) -> bytes:
+    """Return a member of an object as JSON text."""
+    return b'"' + name + b'"' + colon + msgspec.json.encode(value)
 
 
 def digits_of(number: str) -> str:

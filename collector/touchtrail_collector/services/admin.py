@@ -1,5 +1,6 @@
-"""Everything that writes besides ingest, as named operations: a running collector does them for other commands, since
-one process alone may write to the file; without one the command does them itself."""
+"""Everything that writes besides ingest, and what the running process alone knows, as named operations: a running
+collector does them for other commands, since one process alone may write to the file; without one the command does
+them itself."""
 
 from __future__ import annotations
 
@@ -32,6 +33,10 @@ class RevokeKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 class Rebuild(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Arguments of `rebuild`: none."""
+
+
+class ListPlugins(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Arguments of `plugins`: none."""
 
 
 class ImportFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -73,6 +78,12 @@ def rebuild(collector: Collector, _: Rebuild, progress: Progress | None) -> dict
     return {"events": collector.projector.rebuild(progress)}
 
 
+def list_plugins(collector: Collector, _: ListPlugins, __: Progress | None) -> dict[str, Any]:
+    """List the plugins of this process: how they fare is known here alone."""
+    host = collector.host
+    return {"plugins": msgspec.to_builtins(host.plugins()), "problems": list(host.problems())}
+
+
 def run_import(collector: Collector, arguments: ImportFile, progress: Progress | None) -> dict[str, Any]:
     """Read a file through a source plugin."""
     result = import_file(
@@ -93,6 +104,7 @@ OPERATIONS: dict[str, tuple[type[msgspec.Struct], Callable[[Collector, Any, Prog
     "create_key": (CreateKey, create_key),
     "revoke_key": (RevokeKey, revoke_key),
     "rebuild": (Rebuild, rebuild),
+    "plugins": (ListPlugins, list_plugins),
     "import_file": (ImportFile, run_import),
     "replay": (Replay, run_replay),
 }

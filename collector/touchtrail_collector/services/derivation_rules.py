@@ -21,8 +21,8 @@ class DerivationRules(msgspec.Struct, frozen=True, kw_only=True):
         derive_version: of the program's own rules.
         channel_rule_sets: names and versions of the rules that decide channels, `default/2026.11`.
         session_gap_min, click_landing_min, skew_tolerance_s: the settings of `[journey]`.
-        digest: of these and of everything else that decides: the shop's hosts and currency, event types, settings of
-            channel plugins.
+        rules_digest: of these and of everything else that decides: the shop's hosts and currency, event types,
+            settings of channel plugins.
     """
 
     derive_version: int
@@ -30,12 +30,12 @@ class DerivationRules(msgspec.Struct, frozen=True, kw_only=True):
     session_gap_min: int
     click_landing_min: int
     skew_tolerance_s: int
-    digest: str
+    rules_digest: str
 
     @property
     def signature(self) -> str:
         """The rules in one line: when it changes, everything is derived anew."""
-        return f"{self.derive_version}:{','.join(self.channel_rule_sets)}:{self.digest}"
+        return f"{self.derive_version}:{','.join(self.channel_rule_sets)}:{self.rules_digest}"
 
 
 def rules_of(host: PluginHost, settings: Settings) -> DerivationRules:
@@ -51,5 +51,5 @@ def rules_of(host: PluginHost, settings: Settings) -> DerivationRules:
         session_gap_min=journey.session_gap_min,
         click_landing_min=journey.click_landing_min,
         skew_tolerance_s=journey.skew_tolerance_s,
-        digest=hashlib.sha256(msgspec.json.encode(rest, order="deterministic", enc_hook=str)).hexdigest()[:16],
+        rules_digest=hashlib.sha256(msgspec.json.encode(rest, order="deterministic", enc_hook=str)).hexdigest()[:16],
     )

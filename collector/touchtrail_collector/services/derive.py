@@ -44,11 +44,12 @@ STEP_EVENTS = 10_000
 BACKGROUND_EVENTS = 2_000
 """Events of one step while requests come in: a short step keeps the writer's queue short."""
 
-BURST_WINDOW_S = 0.02
-BURST_EVENTS = 20
-GIVE_WAY_S = 0.5
-"""While more than a thousand events come in a second the projector waits, half a second for one backlog at most: at a
-steady 5,000 events/s it must never be more than a second behind (architecture.md)."""
+WINDOW_S = 0.05
+BUSY_EVENTS_S, BUSY_PATIENCE_S = 1_000, 0.5
+BURST_EVENTS_S, BURST_PATIENCE_S = 15_000, 5.0
+"""While events come in faster than this the projector gives way, for so long with one backlog. At a steady
+5,000 events/s it must never be more than a second behind (architecture.md); a burst far above that is somebody's old
+spool or an import, whose sender waits while reports can."""
 
 BULK_EVENTS = 20_000
 
@@ -292,18 +293,21 @@ class Projector:
             with self._store.reading() as reader:
                 if self._is_bulk_worth(reader):
                     self._derive_all(reader)
-                until = time.monotonic() + GIVE_WAY_S
-                self._give_way(until)
+                since = time.monotonic()
+                self._give_way(since)
                 while not self._stopping.is_set() and self.step(reader, BACKGROUND_EVENTS) > 0:
-                    self._give_way(until)
+                    self._give_way(since)
 
-    def _give_way(self, until: float) -> None:
-        """Let a burst of requests go first, whose senders wait; reports can. Past ``until`` only for a moment."""
+    def _give_way(self, since: float) -> None:
+        """Let requests go first while there are many, as long as the patience with this backlog lasts."""
         while True:
             before = self._stored
-            if self._stopping.wait(BURST_WINDOW_S) or self._stored - before < BURST_EVENTS:
+            if self._stopping.wait(WINDOW_S):
                 return
-            if time.monotonic() > until:
+            rate = (self._stored - before) / WINDOW_S
+            waited = time.monotonic() - since
+            patience = BURST_PATIENCE_S if rate >= BURST_EVENTS_S else BUSY_PATIENCE_S
+            if rate < BUSY_EVENTS_S or waited > patience:
                 return
 
     def _tell_observers(self, reader: Reader) -> None:

@@ -14,7 +14,7 @@ from .overview import OverviewParameters, OverviewReport, overview
 from .overview_tables import overview_tables
 from .paths import PathsParameters, PathsReport, paths, paths_tables
 from .report import Report
-from .scope import ReportParameters, ReportScope
+from .scope import ReportParameters, ReportScope, is_derived_otherwise
 from .table import Measure, Table, TableColumn
 
 __all__ = [
@@ -43,6 +43,7 @@ __all__ = [
     "attribution",
     "channels",
     "data_quality",
+    "is_derived_otherwise",
     "journeys",
     "open_report_context",
     "orders",

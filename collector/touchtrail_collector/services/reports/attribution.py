@@ -16,6 +16,7 @@ from .conversion_paths import OrderPaths, Selection, Window, WindowParameters, g
 from .credit_trace import CreditedTouch, trace_order
 from .credited_orders import Basis, CreditedOrders, check_against_books, credit_orders, value_orders
 from .model_choice import ModelUsed, choose_models
+from .period import load_zone, local_time
 from .scope import OtherCurrency, ReportScope, open_frame, other_currencies
 from .table import Table, TableColumn
 
@@ -78,7 +79,7 @@ class AttributionReport(msgspec.Struct, frozen=True, kw_only=True):
     """Credit per channel and model.
 
     Args:
-        as_of: None = as far as is known.
+        as_of: None = as far as is known, which is what had been received at ``scope.known_until_ms``.
         conversions: orders placed in the period, also those taken back later: their revenue is what is taken back.
         revenue_minor: what the credits of each model that conserves credit sum to, exactly.
         cost_minor: all costs of the period.
@@ -227,9 +228,16 @@ def _model_table(report: AttributionReport, name: str) -> Table:
 def _note(report: AttributionReport) -> str:
     window = report.window
     seen = "impressions count" if window.impressions else "impressions do not count"
-    worth = "as far as is known" if report.as_of is None else f"as of {report.as_of}"
+    worth = _known(report) if report.as_of is None else f"as of {report.as_of}"
     basis = "orders by the day they were placed" if report.basis == "order_date" else "changes by the day they happened"
     return f"Look-back {window.lookback_days} days, repeat {window.repeat}, {seen}; {basis}, net of returns {worth}."
+
+
+def _known(report: AttributionReport) -> str:
+    at_ms, zone = report.scope.known_until_ms, report.scope.time_zone
+    if at_ms is None:
+        return "as far as is known"
+    return f"as far as was known on {local_time(at_ms, load_zone(zone)):%Y-%m-%d at %H:%M}"
 
 
 def _touch_table(report: AttributionReport) -> Table:

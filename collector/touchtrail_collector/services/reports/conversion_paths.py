@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from ...domain.attribution import Conversions, PathRule, Paths, PathSet, Touches, build_paths
-from ...errors import ReportError
 from ...settings import AttributionSettings
 from ...store.engine import Query
 from ...store.questions import CONTACTS, OrderRow, Orders
@@ -19,6 +18,10 @@ from .scope import Frame, ReportParameters
 
 _DAY_MS = 86_400_000
 _IMPRESSION = CONTACTS.index("impression")
+
+
+LookbackDays = Annotated[int, msgspec.Meta(ge=1, le=3650)]
+"""The same range as that of the setting `attribution.lookback_days`."""
 
 
 class WindowParameters(ReportParameters, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -32,7 +35,7 @@ class WindowParameters(ReportParameters, frozen=True, kw_only=True, forbid_unkno
         path: `all`: every touch. `exposure`: touches of one channel in a row count once, as the first of them.
     """
 
-    lookback_days: int | None = None
+    lookback_days: LookbackDays | None = None
     repeat: Literal["full", "since_last"] | None = None
     impressions: bool | None = None
     path: Literal["all", "exposure"] = "all"
@@ -80,19 +83,11 @@ class OrderPaths(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def resolve_window(parameters: WindowParameters, settings: AttributionSettings) -> Window:
-    """Return the window with what the parameters leave open filled from the settings.
-
-    Raises: ReportError for an impossible look-back window.
-    """
+    """Return the window with what the parameters leave open filled from the settings."""
     given = {name: getattr(parameters, name) for name in ("lookback_days", "repeat", "impressions")}
     defaults = {name: getattr(settings, name) for name in given}
     chosen = {name: defaults[name] if value is None else value for name, value in given.items()}
-    window = Window(path=parameters.path, **chosen)
-    try:
-        PathRule(lookback_days=window.lookback_days)
-    except ValueError as error:
-        raise ReportError(str(error), parameter="lookback_days") from None
-    return window
+    return Window(path=parameters.path, **chosen)
 
 
 def load_orders(query: Query, frame: Frame) -> list[OrderRow]:

@@ -13,7 +13,7 @@ from ...store.questions import OrderRow
 from .context import ReportContext
 from .conversion_paths import Selection, Window, WindowParameters, gather_paths, load_orders, placed_in, resolve_window
 from .quality_checks import Check, Figures, judge
-from .scope import Frame, ReportScope, open_frame
+from .scope import Frame, ReportScope, is_derived_otherwise, open_frame
 
 _REJECTED = "rejected:"
 _LISTED = 20
@@ -178,6 +178,7 @@ def _figures(context: ReportContext, frame: Frame, log: _Log, ledger: _Ledger) -
         conflicting_orders=len(ledger.conflicting),
         orders_without_touch=ledger.without_touch,
         ledger_gaps=len(ledger.gaps),
+        other_rules=int(is_derived_otherwise(context)),
         **sums,
     )
 

@@ -52,7 +52,9 @@ def journeys_tables(report: JourneysReport) -> tuple[Table, ...]:
 def _journey_tables(journey: Journey, zone: str) -> tuple[Table, ...]:
     who = f"Person {journey.person_id}" + (f", customer {journey.customer_id}" if journey.customer_id else "")
     currency = journey.orders[0].currency if journey.orders else None
-    note = f"Furthest stage: {journey.stage or 'none'}; {journey.sessions} sessions, {journey.events} events."
+    sessions = "1 session" if journey.sessions == 1 else f"{journey.sessions:,} sessions"
+    events = "1 event" if journey.events == 1 else f"{journey.events:,} events"
+    note = f"Furthest stage: {journey.stage or 'none'}; {sessions}, {events}."
     if journey.is_bot:
         note += " Taken for a robot: other reports leave this road out."
     return (

@@ -87,4 +87,17 @@ def _read_parameters(model: AttributionModel, table: Mapping[str, str]) -> msgsp
         # From text to the declared types, then through the struct's own checks.
         return msgspec.convert(dict(table), model.parameters, strict=False)
     except (msgspec.ValidationError, ValueError) as error:
-        raise ReportError(f"{model.name}: {error}", parameter="set") from None
+        raise ReportError(_unread_number(model, table) or f"{model.name}: {error}", parameter="set") from None
+
+
+def _unread_number(model: AttributionModel, table: Mapping[str, str]) -> str | None:
+    """Return what to write in place of the first text that should be a number and is none; None = all are."""
+    wanted = {float: "a number such as 0.5, with a point", int: "a whole number such as 7"}
+    for field in msgspec.structs.fields(model.parameters):
+        kind = getattr(field.type, "__origin__", field.type)  # without its limits
+        if field.name in table and kind in wanted:
+            try:
+                kind(table[field.name])
+            except ValueError:
+                return f"{model.name}.{field.name} is {table[field.name]!r}; give {wanted[kind]}"
+    return None

@@ -26,6 +26,7 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
         conflicting_orders: orders of the period of which senders reported different amounts.
         orders_without_touch: of ``orders_own_currency``, those without a touch in the look-back window.
         ledger_gaps: orders whose changes do not sum to their net amount, counted up to twenty.
+        other_rules: 1 when everything was derived with other plugins or settings than the report's caller has.
     """
 
     events: int
@@ -49,6 +50,7 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     conflicting_orders: int
     orders_without_touch: int
     ledger_gaps: int
+    other_rules: int
 
 
 class Check(msgspec.Struct, frozen=True, kw_only=True):
@@ -176,6 +178,13 @@ _RULES = (
         None,
         "The changes of these orders do not sum to their net amount: attribution refuses to count them.",
         "Run `touchtrail rebuild`, and report it if it stays.",
+    ),
+    _Rule(
+        "other_rules",
+        None,
+        0.0,
+        "Everything was derived with other plugins or settings than this report's caller has: `scope` names them.",
+        "Restart the collector, it then derives everything anew; where none runs, run `touchtrail rebuild`.",
     ),
 )
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, get_origin
+from datetime import date
+from typing import Any, get_args, get_origin
 
 import msgspec
 
@@ -49,13 +50,26 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
             try:
                 read[name] = msgspec.convert(_shape(name, texts, fields[name].type), fields[name].type, strict=False)
             except msgspec.ValidationError as error:
-                raise ReportError(f"{' '.join(texts)!r} does not fit: {error}", parameter=name) from None
+                wanted = _wanted(fields[name].type) or str(error)
+                raise ReportError(f"{' '.join(texts)!r} does not fit: {wanted}", parameter=name) from None
         return self.parameters(**read)
 
     def run(self, context: ReportContext, parameters: Any) -> Any:
         """Return the result, all of it from one state of the data. Raises: ReportError, ModelError."""
         with context.query.snapshot():
             return self.compute(context, parameters)
+
+
+def _wanted(kind: Any) -> str | None:
+    """Return what to give where msgspec would say it in the words of its own; None = it says it well."""
+    parts = (kind, *get_args(kind))
+    if date in parts:
+        return "give YYYY-MM-DD, such as 2026-11-21"
+    for part in parts:
+        for meta in getattr(part, "__metadata__", ()):
+            if meta.ge is not None and meta.le is not None:
+                return f"give a whole number from {meta.ge:,} to {meta.le:,}"
+    return None
 
 
 def _shape(name: str, texts: Sequence[str], kind: Any) -> Any:

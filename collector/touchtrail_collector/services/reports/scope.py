@@ -49,7 +49,13 @@ class ReportScope(msgspec.Struct, frozen=True, kw_only=True):
     Args:
         bots_left_out: people taken for robots who were seen in the period; nothing of theirs is counted.
             None where the report does not count people.
-        derived_by: the rules everything was derived with, as the database says; None = nothing was ever derived.
+        channel_rule_sets: names and versions of the rules that decided the channels, `default/2026.11`. This and the
+            next five are those everything was derived with, as the database says, whatever the caller has installed;
+            empty and None = nothing was ever derived.
+        derive_version: of the derivation's own rules.
+        session_gap_min, click_landing_min, skew_tolerance_s: the settings of `[journey]`.
+        rules_digest: of all that decides, the shop's hosts and the settings of channel plugins included; where it is
+            the same, equal events give equal numbers.
         derived_seq: the place in the log up to which events are in the numbers.
         known_until_ms: when the last of these events was received: the numbers are what was known then. None = there
             is none.
@@ -62,7 +68,12 @@ class ReportScope(msgspec.Struct, frozen=True, kw_only=True):
     shop: str
     currency: str
     bots_left_out: int | None
-    derived_by: DerivationRules | None
+    channel_rule_sets: tuple[str, ...] = ()
+    derive_version: int | None = None
+    session_gap_min: int | None = None
+    click_landing_min: int | None = None
+    skew_tolerance_s: int | None = None
+    rules_digest: str | None = None
     derived_seq: int
     known_until_ms: int | None
     waiting_events: int
@@ -128,6 +139,7 @@ def open_frame(context: ReportContext, parameters: ReportParameters, *, count_pe
     start_ms, end_ms = period_ms(parameters.start, parameters.end, zone)
     shop = _find_shop(context.query.ask(Shops()), parameters.shop)
     state = context.query.ask(LogState())[0]
+    rules = read_derived_by(context)
     people, bots = _load_people(context, shop.shop_id, start_ms, end_ms) if count_people else (_nobody(), None)
     scope = ReportScope(
         start=parameters.start,
@@ -136,7 +148,7 @@ def open_frame(context: ReportContext, parameters: ReportParameters, *, count_pe
         shop=shop.name,
         currency=_check_currency(parameters.currency) or shop.currency,
         bots_left_out=bots,
-        derived_by=read_derived_by(context),
+        **({} if rules is None else msgspec.structs.asdict(rules)),
         derived_seq=state.derived_seq,
         known_until_ms=state.derived_received,
         waiting_events=state.waiting,
@@ -150,9 +162,10 @@ def read_derived_by(context: ReportContext) -> DerivationRules | None:
     return None if text is None else msgspec.json.decode(text, type=DerivationRules)
 
 
-def is_derived_otherwise(context: ReportContext, scope: ReportScope) -> bool:
-    """True when a rebuild by the caller, with its own plugins and settings, would give other tables."""
-    return None not in (context.own_rules, scope.derived_by) and context.own_rules != scope.derived_by
+def is_derived_otherwise(context: ReportContext) -> bool:
+    """True when a rebuild by the caller, with its own plugins and settings, could give other numbers."""
+    rules = read_derived_by(context)
+    return rules is not None and context.own_rules is not None and context.own_rules != rules
 
 
 def other_currencies(orders: Iterable[OrderRow], currency: str) -> tuple[OtherCurrency, ...]:
