@@ -11,6 +11,8 @@ import pytest
 from derived_tables import store
 from in_process_http import Application
 from shop_events import wire_event
+from touchtrail_collector.api import Channel, ChannelRule, ChannelRuleSet, hookimpl
+from touchtrail_collector.host import PluginHost
 from touchtrail_collector.services.collector import Collector
 
 
@@ -55,12 +57,31 @@ def test_a_rebuild_is_done_when_it_is_answered(app: Application) -> None:
     assert app.collector.projector.lag() == 0
 
 
+def test_the_plugins_are_those_of_the_collector_with_what_happened_to_them(open_collector: Any) -> None:
+    class Faulty:
+        @hookimpl
+        def touchtrail_channels(self) -> ChannelRuleSet:
+            rule = ChannelRule(name="r", channel=Channel(name="X", medium="paid"), matches=lambda _: 1 / 0, priority=1)
+            return ChannelRuleSet(name="faulty", version="1", rules=(rule,))
+
+    app = Application(open_collector(host=PluginHost.of({"channel.faulty": Faulty()})), "")
+    store(app.collector, [wire_event("1")])
+    app.collector.projector.catch_up()
+    listing = run(app, "plugins").json()
+    (plugin,) = listing["plugins"]
+    assert (plugin["id"], plugin["state"], plugin["failures"] > 0) == ("channel.faulty", "active", True)
+    assert plugin["last_error"].startswith("ZeroDivisionError")
+    assert listing["problems"] == []
+
+
 @pytest.mark.parametrize(
     ("operation", "arguments", "said"),
     [
         ("dance", {}, "there is no operation 'dance'"),
         ("rebuild", {"twice": True}, "unknown field `twice`"),
         ("create_key", {"source": 5}, "source"),
+        ("create_key", {"source": ""}, "1 to 64 letters"),
+        ("create_key", {"source": "a/b" * 100}, "1 to 64 letters"),
         ("revoke_key", {}, "key"),
         ("revoke_key", {"key": "nonsense"}, "0 valid keys match"),
         ("replay", {"ids": [99]}, "there is no reject 99"),

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from msgspec.structs import replace
 
@@ -20,6 +21,7 @@ from shop_events import DAY_MS, START_MS, small_classifier, wire_event
 from touchtrail_collector.api import ChannelRuleSet, hookimpl
 from touchtrail_collector.host import PluginHost
 from touchtrail_collector.services.collector import Collector
+from touchtrail_collector.services.derivation_rules import DerivationRules, rules_of
 from touchtrail_collector.services.derive import Projector
 
 OpenCollector = Callable[..., Collector]
@@ -205,6 +207,26 @@ def test_changed_settings_of_the_journey_do_so_too(open_collector: OpenCollector
     assert projector.catch_up() == 2
     assert projector.catch_up() == 0
     assert len(dump(collector)["sessions"]) == (2 if setting == "session_gap_min" else 1)
+
+
+def test_the_database_says_in_full_what_it_was_derived_with(open_collector: OpenCollector) -> None:
+    first = open_collector(host=PluginHost.of({"channel.small": OneRuleSet("1")}))
+    first.projector.catch_up()
+    first.close()
+    second = open_collector()
+    own = rules_of(second.host, second.settings)
+    assert stored_rules(second).channel_rule_sets == ("small/1",)
+    second.projector.prepare()
+    assert stored_rules(second) == own
+    second.store.write(lambda connection: connection.execute("DELETE FROM meta WHERE name = 'derived_rules'"))
+    second.projector.prepare()  # a database of before the rules were kept
+    assert stored_rules(second) == own
+
+
+def stored_rules(collector: Collector) -> DerivationRules:
+    with collector.store.reading() as reader:
+        (text,) = reader.execute("SELECT value FROM meta WHERE name = 'derived_rules'").fetchone()
+    return msgspec.json.decode(text, type=DerivationRules)
 
 
 def wait_until(is_so: Callable[[], bool], timeout_s: float = 10) -> None:

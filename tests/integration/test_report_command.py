@@ -82,10 +82,16 @@ def test_one_table_of_several_can_be_chosen(shop: SeededShop) -> None:
     [
         (["overwiev"], "overview, attribution, channels, journeys, paths, orders, data-quality"),
         (["attribution", "--model", "shapely"], "first_touch"),
-        (["attribution", "--start", "21.11.2026"], "start: '21.11.2026' does not fit: give YYYY-MM-DD, such as 2026-11-"),
+        (
+            ["attribution", "--start", "21.11.2026"],
+            "start: '21.11.2026' does not fit: give YYYY-MM-DD, such as 2026-11-",
+        ),
         (["attribution", "--set", "position_based.first=0,5"], "is '0,5'; give a number such as 0.5, with a point"),
         (["attribution", "--set", "position_based.first=5"], "position_based: "),
-        (["paths", "--lookback-days", "99999"], "lookback_days: '99999' does not fit: give a whole number from 1 to 3,650"),
+        (
+            ["paths", "--lookback-days", "99999"],
+            "lookback_days: '99999' does not fit: give a whole number from 1 to 3,650",
+        ),
         (["paths", "--lookback-days", "0"], "1 to 3,650"),
         (["attribution", "--repeat", "twice"], "repeat"),
         (["paths", "--limit", "0"], "limit"),
@@ -151,6 +157,11 @@ def test_numbers_of_other_rules_than_the_commands_are_told_on_stderr(shop: Seede
 def test_the_range_of_the_look_back_is_the_settings() -> None:
     (setting,) = (field for field in msgspec.structs.fields(AttributionSettings) if field.name == "lookback_days")
     assert setting.type == LookbackDays
+
+
+def test_one_of_a_thing_is_not_told_in_the_plural(shop: SeededShop) -> None:
+    shop.db.execute("UPDATE persons SET sessions = 1, events = 1")
+    assert "; 1 session, 1 event." in run(shop, "journeys", "--person", "person:1").stdout
 
 
 def test_every_parameter_of_every_report_has_a_help_text() -> None:

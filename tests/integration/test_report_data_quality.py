@@ -148,7 +148,11 @@ def test_rules_that_are_not_the_callers_are_a_finding_and_the_scope_names_those_
 def test_a_database_nothing_was_derived_in_names_no_rules_and_no_moment(shop: SeededShop) -> None:
     shop.db.execute("DELETE FROM meta WHERE name = 'derived_rules'")
     report = shop.report("data-quality", shop.context(own_rules=RULES))
-    assert (report.scope.channel_rule_sets, report.scope.derive_version, report.scope.known_until_ms) == ((), None, None)
+    assert (report.scope.channel_rule_sets, report.scope.derive_version, report.scope.known_until_ms) == (
+        (),
+        None,
+        None,
+    )
     assert figure(report, "other_rules") == 0
 
 

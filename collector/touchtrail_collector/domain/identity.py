@@ -259,11 +259,15 @@ REASONS = {"customer": "login", "anonymous": "same_event"}
 
 
 def explain(facts: Sequence[Fact], nodes: Sequence[list[Node]], shared: frozenset[Node]) -> list[Link]:
-    """Return each identifier of a person with the first event that shows it and the reason it counts."""
+    """Return each identifier of a person with the first event that shows it and the reason it counts.
+
+    A coupon code is one only where it was given to this person: everybody else merely used it.
+    """
     links: dict[Node, Link] = {}
+    given = {node for fact in facts if fact.name == "voucher_received" for node in fact.nodes if node[0] == "coupon"}
     for fact, own in zip(facts, nodes, strict=True):
         for node in own:
-            if node not in links:
+            if node not in links and (node[0] != "coupon" or node in given):
                 kind, value = node
                 reason = REASONS.get(kind, kind)
                 if not links:

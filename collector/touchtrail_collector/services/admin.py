@@ -4,6 +4,7 @@ them itself."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from .file_import import import_file
 from .quarantine import replay
 
 Progress = Callable[[int, int], None]
+NAME = re.compile(r"\w[\w .:\-]{0,63}")
 
 
 class CreateKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -57,7 +59,12 @@ class Replay(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 def create_key(collector: Collector, arguments: CreateKey, _: Progress | None) -> dict[str, Any]:
-    """Make a write key or a read token."""
+    """Make a write key or a read token. Raises: UsageError for a name nobody could read in a report."""
+    if arguments.source is not None and not NAME.fullmatch(arguments.source):
+        raise UsageError(
+            f"a source's name has 1 to 64 letters, digits, blanks or . _ : -, such as web-shop; "
+            f"not {arguments.source[:80]!r}"
+        )
     shop = collector.settings.shop
     key = collector.store.create_key(
         source=arguments.source, shop=arguments.shop, own_shop=shop.name, currency=shop.currency
