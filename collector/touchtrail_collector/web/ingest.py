@@ -219,10 +219,9 @@ class SourceEndpoint:
             batch = SourceEvents(key=None, events=())
             await self._gate.commit(plugin_failed(collector, body, request.received_at, error))
         owner = collector.find_owner(batch.key) if batch.key else None
-        is_known = owner is not None and owner.kind == "write"
         if batch.key is None and not batch.events:
             return self._endpoint.answer(SourceAck(), request)  # a path that needs no key, such as a ping
-        if owner is None or not is_known:
+        if owner is None or owner.kind != "write":
             return self._endpoint.unauthorized
         prepared = collector.ingest.prepare_source(batch, source_id=owner.source_id, now_ms=request.received_at)
         try:

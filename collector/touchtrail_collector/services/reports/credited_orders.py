@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from ...domain.attribution import MICRO, Paths, apply_model, credit_micro, credit_money
+from ...domain.attribution import MICRO, apply_model, channel_totals, credit_micro, credit_money
 from ...errors import ReportError
 from ...store.engine import Query
 from ...store.questions import Booked, OrderRow, OrderValues
@@ -117,23 +117,17 @@ def credit_orders(paths: OrderPaths, valuation: Valuation, chosen: ChosenModel) 
     money = credit_money(shares, columns.offsets, until, conserve=conserve)
     if before.any():
         money = money - credit_money(shares, columns.offsets, before, conserve=conserve)
+    totals = channel_totals(columns, micro, money)
     untouched = np.diff(columns.offsets) == 0
     return CreditedOrders(
         chosen=chosen,
         micro=micro,
         money_minor=money,
-        channel_micro=sum_per_channel(columns, micro),
-        channel_money_minor=sum_per_channel(columns, money),
+        channel_micro=totals.micro,
+        channel_money_minor=totals.value_minor,
         none_micro=MICRO * int((untouched & counted).sum()),
         none_money_minor=int((until - before)[untouched].sum()),
     )
-
-
-def sum_per_channel(paths: Paths, amounts: Int64s) -> Int64s:
-    """Return the amounts of touches added up per channel, in integers."""
-    totals = np.zeros(len(paths.channels), np.int64)
-    np.add.at(totals, paths.channel_codes, amounts)
-    return totals
 
 
 def check_against_books(query: Query, frame: Frame, valuation: Valuation, credited: Iterable[CreditedOrders]) -> None:

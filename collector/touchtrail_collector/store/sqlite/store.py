@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ..engine import EventRow, Receipt, RejectRow, StoredEvent
+from ..engine import EventLog, EventRow, Receipt, RejectRow, StoredEvent
 from . import keys, log
 from .database import FileLock, open_writing_connection
 from .reader import open_reader
@@ -25,7 +25,7 @@ def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-class SqliteStore:
+class SqliteStore(EventLog):
     """The database, opened for writing by this process alone.
 
     Args:
