@@ -16,7 +16,7 @@ from events import journeys
 from load import Measured, drive, post
 
 from touchtrail_collector.store.sqlite.database import open_writing_connection
-from touchtrail_collector.store.sqlite.writer import INSERT_EVENT, UNLESS_THERE
+from touchtrail_collector.store.sqlite.writer import INSERT_EVENT
 
 BATCHES = 1_000
 BATCH_EVENTS = 100
@@ -93,8 +93,8 @@ def raw_inserts(db: Path, bodies: Sequence[bytes]) -> float:
     rows = []
     for body in bodies:
         event = msgspec.json.decode(body)
-        rows.append((1, event["event_id"], event["name"], 0, None, 0, event["anonymous_id"], None, body.decode()))
-    insert = f"{INSERT_EVENT} VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) {UNLESS_THERE}"
+        rows.append((None, 1, event["event_id"], event["name"], 0, None, 0, event["anonymous_id"], None, body.decode()))
+    insert = f"{INSERT_EVENT} VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
     with closing(open_writing_connection(db)) as connection:
         started = time.perf_counter()
         for start in range(0, len(rows), BATCH_EVENTS):

@@ -14,9 +14,16 @@ from sqlite_utils import Database
 
 from ...errors import DatabaseLocked, DatabaseTooNew, StoreError
 from .migrations import KNOWN, MIGRATIONS
+from .seen import SeenEvents
 
 WAL_BYTES = 64_000_000
 """What a long rebuild leaves of the write-ahead log is cut back to this."""
+
+
+class WritingConnection(sqlite3.Connection):
+    """The one connection that writes, and what it must know to write an event once."""
+
+    seen: SeenEvents
 
 
 class FileLock:
@@ -114,7 +121,7 @@ def describe_holder(holder: dict[str, Any]) -> str | None:
     return f"process {holder['pid']}{where}"
 
 
-def open_writing_connection(path: Path) -> sqlite3.Connection:
+def open_writing_connection(path: Path) -> WritingConnection:
     """Open the one connection that writes and checkpoints, and bring the schema up to date.
 
     Raises: DatabaseTooNew when a newer touchtrail has changed the file; StoreError when it is no database, or one that
@@ -126,7 +133,9 @@ def open_writing_connection(path: Path) -> sqlite3.Connection:
         os.chmod(path, 0o600)
     except OSError as error:
         raise StoreError(f"{path} cannot be opened for writing: {error.strerror}") from None
-    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=256)
+    connection = sqlite3.connect(
+        path, isolation_level=None, check_same_thread=False, cached_statements=256, factory=WritingConnection
+    )
     try:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
@@ -135,6 +144,8 @@ def open_writing_connection(path: Path) -> sqlite3.Connection:
         connection.execute("PRAGMA cache_size = -32000")
         connection.execute(f"PRAGMA journal_size_limit = {WAL_BYTES}")
         migrate(connection)
+        (secret,) = connection.execute("SELECT value FROM meta WHERE name = 'hash_key'").fetchone()
+        connection.seen = SeenEvents(connection, bytes.fromhex(secret))
     except BaseException as error:
         connection.close()
         if isinstance(error, sqlite3.Error):

@@ -44,4 +44,9 @@ def m002_derived(db: Database) -> None:
     run_script(db, "derived_schema")
 
 
+@MIGRATIONS()
+def m003_seen(db: Database) -> None:
+    run_script(db, "seen_schema")
+
+
 KNOWN = tuple(migration.name for migration in MIGRATIONS._migrations)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from ..engine import EventRow, Receipt
+from .database import WritingConnection
 from .writer import append_rows
 
 
@@ -50,7 +51,7 @@ def find(
     return [Reject._make(row) for row in reader.execute(statement, (*values, limit))]
 
 
-def store_replayed(connection: sqlite3.Connection, reject_id: int, event: EventRow) -> Receipt:
+def store_replayed(connection: WritingConnection, reject_id: int, event: EventRow) -> Receipt:
     """Store a repaired event and mark its reject, in the caller's transaction."""
     receipt = append_rows(connection, [event], ())
     connection.execute("UPDATE quarantine SET state = 'replayed' WHERE id = ?", (reject_id,))

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from ..engine import EventLog, EventRow, Receipt, RejectRow, StoredEvent
 from . import keys, log
-from .database import FileLock, open_writing_connection
+from .database import FileLock, WritingConnection, open_writing_connection
 from .reader import open_reader
 from .writer import Writer, finish_future
 
@@ -87,12 +87,12 @@ class SqliteStore(EventLog):
         with self.reading() as reader:
             return log.scan(reader, after_seq, limit)
 
-    def write(self, work: Callable[[sqlite3.Connection], T]) -> T:
+    def write(self, work: Callable[[WritingConnection], T]) -> T:
         """Run ``work`` on the writing connection in a transaction and wait for its commit."""
         result: T = self.writer.call(work).result()
         return result
 
-    def begin_write(self, work: Callable[[sqlite3.Connection], T]) -> Future[T]:
+    def begin_write(self, work: Callable[[WritingConnection], T]) -> Future[T]:
         """Do the same without waiting."""
         return self.writer.call(work)
 

@@ -12,18 +12,20 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from datetime import UTC, datetime
 from functools import partial
+from itertools import islice
 from typing import Any, Protocol
 
 from ...errors import StoreError, StoreUnavailable
 from ..engine import EventRow, Receipt, RejectRow
+from .database import WritingConnection
 from .rows import insert_rows
 
 logger = logging.getLogger("touchtrail_collector.store")
 
 INSERT_EVENT = (
-    "INSERT INTO events (source_id, event_id, name, occurred_at, sent_at, received_at, anonymous_id, customer_id, body)"
+    "INSERT INTO events"
+    " (seq, source_id, event_id, name, occurred_at, sent_at, received_at, anonymous_id, customer_id, body)"
 )
-UNLESS_THERE = "ON CONFLICT DO NOTHING"
 INSERT_REJECT = "INSERT INTO quarantine (received_at, source_id, code, field, message, body)"
 INSERT_COUNT = "INSERT INTO counters (source_id, day, name, n)"
 ADD_COUNT = "ON CONFLICT (source_id, day, name) DO UPDATE SET n = n + excluded.n"
@@ -38,7 +40,7 @@ Done = Callable[[Any, BaseException | None], None]
 class Job(Protocol):
     """Something to write. ``run`` does it inside the group's transaction, ``finish`` is told after the commit."""
 
-    def run(self, connection: sqlite3.Connection) -> Any: ...
+    def run(self, connection: WritingConnection) -> Any: ...
     def finish(self, result: Any, error: BaseException | None) -> None: ...
 
 
@@ -52,7 +54,7 @@ class AppendJob:
         self.rejects = rejects
         self.done = done
 
-    def run(self, connection: sqlite3.Connection) -> Receipt:
+    def run(self, connection: WritingConnection) -> Receipt:
         return append_rows(connection, self.events, self.rejects)
 
     def finish(self, result: Any, error: BaseException | None) -> None:
@@ -64,11 +66,11 @@ class CallJob:
 
     __slots__ = ("call", "done")
 
-    def __init__(self, call: Callable[[sqlite3.Connection], Any], done: Done) -> None:
+    def __init__(self, call: Callable[[WritingConnection], Any], done: Done) -> None:
         self.call = call
         self.done = done
 
-    def run(self, connection: sqlite3.Connection) -> Any:
+    def run(self, connection: WritingConnection) -> Any:
         return self.call(connection)
 
     def finish(self, result: Any, error: BaseException | None) -> None:
@@ -85,24 +87,25 @@ def finish_future(future: Future[Any], result: Any, error: BaseException | None)
         future.set_result(result)
 
 
-def append_rows(connection: sqlite3.Connection, events: Sequence[EventRow], rejects: Sequence[RejectRow]) -> Receipt:
+def append_rows(connection: WritingConnection, events: Sequence[EventRow], rejects: Sequence[RejectRow]) -> Receipt:
     """Insert one batch inside the caller's transaction; an event that is there already counts as a duplicate."""
     return append_batches(connection, [(events, rejects)])[0]
 
 
-def append_batches(connection: sqlite3.Connection, batches: Sequence[Batch]) -> list[Receipt]:
+def append_batches(connection: WritingConnection, batches: Sequence[Batch]) -> list[Receipt]:
     """Insert several requests' batches inside the caller's transaction and return a receipt for each."""
-    events = [row for batch, _ in batches for row in batch]
-    connection.execute("SAVEPOINT batches")
-    if insert_rows(connection, INSERT_EVENT, events, UNLESS_THERE) == len(events):
-        receipts = [Receipt(len(batch), 0) for batch, _ in batches]
-    else:  # some were there already: find out whose
-        connection.execute("ROLLBACK TO batches")
-        receipts = []
-        for batch, _ in batches:
-            stored = insert_rows(connection, INSERT_EVENT, batch, UNLESS_THERE)
-            receipts.append(Receipt(stored, len(batch) - stored))
-    connection.execute("RELEASE batches")
+    seen = connection.seen
+    answers = seen.find_new(connection, [row for batch, _ in batches for row in batch])
+    stored = []
+    receipts = []
+    start = 0
+    for batch, _ in batches:
+        fresh = [row for row, is_new in zip(batch, islice(answers, start, None), strict=False) if is_new]
+        start += len(batch)
+        stored += fresh
+        receipts.append(Receipt(len(fresh), len(batch) - len(fresh)))
+    first_seq = seen.take_places(len(stored))
+    insert_rows(connection, INSERT_EVENT, [(seq, *row) for seq, row in enumerate(stored, first_seq)])
     counts: Counter[tuple[int, str, str]] = Counter()
     for (batch, rejects), receipt in zip(batches, receipts, strict=True):
         count_batch(counts, batch, rejects, receipt)
@@ -167,7 +170,7 @@ class Writer:
 
     def __init__(
         self,
-        connection: sqlite3.Connection,
+        connection: WritingConnection,
         *,
         group_requests: int = 200,
         on_commit: Callable[[float, int], None] | None = None,
@@ -188,7 +191,7 @@ class Writer:
         else:
             done(Receipt(0, 0), None)
 
-    def call(self, work: Callable[[sqlite3.Connection], Any]) -> Future[Any]:
+    def call(self, work: Callable[[WritingConnection], Any]) -> Future[Any]:
         """Run ``work`` on the writing connection, inside a transaction."""
         future: Future[Any] = Future()
         self.submit(CallJob(work, partial(finish_future, future)))
@@ -230,6 +233,7 @@ class Writer:
             group, ending = self._next_group()
             if group:
                 self._write(group)
+                self._seal()
         try:
             self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         except sqlite3.Error as error:  # nothing is lost: the next start reads it from the write-ahead log
@@ -270,12 +274,22 @@ class Writer:
         try:
             results = run_group(connection, group)
             connection.execute("COMMIT")
+            connection.seen.keep()
         except BaseException:
+            connection.seen.forget()
             # On a full disk SQLite has rolled back by itself, and a second ROLLBACK would hide the error.
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             raise
         return results
+
+    def _seal(self) -> None:
+        if not self._connection.seen.is_full():
+            return
+        try:
+            self._connection.seen.seal(self._connection)
+        except sqlite3.Error as error:  # they stay in memory, and the next group tries again
+            logger.warning("the newest event ids could not be put away: %s", error)
 
     def _write_alone(self, group: list[Job], error: BaseException) -> None:
         # One job may have spoilt the others' commit: try each by itself, so that only the culprit fails.
@@ -291,7 +305,7 @@ class Writer:
                 finish(job, None, as_store_error(error))
 
 
-def run_group(connection: sqlite3.Connection, group: Sequence[Job]) -> list[Any]:
+def run_group(connection: WritingConnection, group: Sequence[Job]) -> list[Any]:
     """Run a group's jobs inside one transaction, all appends as one; return each job's result."""
     appends = [job for job in group if isinstance(job, AppendJob)]
     results: list[Any] = append_batches(connection, [(job.events, job.rejects) for job in appends]) if appends else []

@@ -1,6 +1,6 @@
 -- purpose: the tables that are written once and never derived: senders, keys, the event log, quarantine, counters
 -- parameters: none
--- index: events is unique on (source_id, event_id); that index is the dedupe
+-- index: events is unique on (source_id, event_id); m003_seen replaces the index by something random ids do not slow down
 
 CREATE TABLE shops (
     shop_id  INTEGER PRIMARY KEY,

@@ -1,6 +1,6 @@
 -- purpose: events per source and name, with what their clocks say
 -- parameters: shop_id, start_ms, end_ms (of receiving), late_ms, skew_ms
--- index: none; one pass over the log, whose only index is the one that dedupes
+-- index: none; one pass over events, the log, which has no index besides its order
 SELECT e.source_id, e.name, count(*) AS events,
        sum(e.received_at - e.occurred_at > :late_ms) AS late,
        coalesce(sum(abs(e.received_at - e.sent_at) > :skew_ms), 0) AS skewed,
