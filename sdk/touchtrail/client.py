@@ -6,54 +6,39 @@ import atexit
 import os
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, suppress
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import msgspec
 
 from . import __version__
 from ._envelope import (
+    ID_LENGTH,
     Envelope,
     Kind,
     check_as_collector,
     encode,
     kind_of,
     new_event_id,
+    now_text,
     occurred_text,
-    rfc3339,
+    reseed_event_ids,
     text_id,
 )
-from .context import Campaign, Consent, Device, Page, current_context
-from .errors import EventRefusedError
+from ._plain import tidy
+from .context import Campaign, Consent, Context, Device, Page, current_context, is_about_another, use_context
+from .errors import BY_DESIGN, EventRefusedError
 from .events import CustomerIdentified, Event, PageViewed
-from .options import ADDRESS, Options, assemble, default_spool_dir, read_variables
+from .options import ADDRESS, Options, assemble, read_variables
 
 if TYPE_CHECKING:
-    from typing import TypedDict, Unpack
+    from typing import Unpack
 
+    from ._arguments import AllOptions, ContextFacts, GivenOptions, Occasion
+    from ._arguments import Facts as Facts  # noqa: PLC0414 - integrations take it from here
     from ._transport import Transport
     from ._worker import Health
-
-    class Facts(TypedDict, total=False):
-        """What every event may carry beside its own fields; the same names as in ``Client.track``."""
-
-        anonymous_id: str | None
-        customer_id: str | None
-        session_id: str | None
-        page: Page | None
-        campaign: Campaign | None
-        device: Device | None
-        consent: Consent | None
-        identifiers: Mapping[str, str] | None
-        occurred_at: datetime | None
-        event_id: str | None
-
-    class Occasion(TypedDict, total=False):
-        """What an event without a place carries."""
-
-        occurred_at: datetime | None
-        event_id: str | None
-
 
 _getpid = os.getpid
 
@@ -73,6 +58,8 @@ class Tracker:
         OptionsError: options that cannot work, every one named. Nothing is raised later.
     """
 
+    _tells_of_losses = True
+
     def __init__(
         self,
         url: str = "",
@@ -81,9 +68,9 @@ class Tracker:
         options: Options | None = None,
         transport: Transport | None = None,
         clock: Callable[[], float] = time.time,
-        **given: Any,
+        **given: Unpack[GivenOptions],
     ) -> None:
-        self.options = _merge(options, url, key, given)
+        self.options = _merge(options, url, key, dict(given))
         self._transport = transport
         self._clock = clock
         self._is_closed = False
@@ -93,11 +80,11 @@ class Tracker:
 
     @classmethod
     def from_env(
-        cls, *, transport: Transport | None = None, clock: Callable[[], float] = time.time, **given: Any
+        cls, *, transport: Transport | None = None, clock: Callable[[], float] = time.time, **given: Unpack[AllOptions]
     ) -> Self:
         """Build a client from the ``TOUCHTRAIL_*`` variables; an option given here wins over its variable."""
         values, problems = read_variables(os.environ, given)
-        options = assemble(values | given, problems, needs=ADDRESS)
+        options = assemble({**values, **given}, problems, needs=ADDRESS)
         return cls(options=options, transport=transport, clock=clock)
 
     def track(  # noqa: PLR0913 - the call a shop writes most; one flat list of names is what it reads best
@@ -118,8 +105,8 @@ class Tracker:
     ) -> bool:
         """Take one event; when this returns True it survives the death of the process.
 
-        What is left out comes from the context (``use_context``). An event about a person needs one of
-        ``anonymous_id``, ``customer_id`` and ``identifiers``.
+        What is left out comes from the context (``context``, ``use_context``), unless the call names another person
+        than the context. An event about a person needs one of ``anonymous_id``, ``customer_id`` and ``identifiers``.
 
         Args:
             event: a struct of ``touchtrail.events``, or the name of an event of your own.
@@ -139,7 +126,7 @@ class Tracker:
             if _getpid() != self._pid:
                 self._rearm()
             known = current_context()
-            if known is not None:
+            if known is not None and not is_about_another(known, customer_id, anonymous_id):
                 anonymous_id = anonymous_id or known.anonymous_id
                 customer_id = customer_id or known.customer_id
                 session_id = session_id or known.session_id
@@ -150,12 +137,16 @@ class Tracker:
                 identifiers = identifiers or known.identifiers
             kind = kind_of(event)
             if not (anonymous_id or customer_id or identifiers) and kind.has_person:
-                raise EventRefusedError("no_person", "give anonymous_id, customer_id or identifiers, or set a context")
+                # A context without ids is a visitor who may not be known: that is as it should be, and no mistake.
+                reason = "no_person" if known is None else "no_visitor"
+                raise EventRefusedError(reason, "give anonymous_id, customer_id or identifiers, or set a context")
             envelope = Envelope(
                 event_id=new_event_id() if event_id is None else _own_id(event_id),
                 name=kind.name,
-                occurred_at=rfc3339(int(self._clock() * 1000)) if occurred_at is None else occurred_text(occurred_at),
-                anonymous_id=anonymous_id if anonymous_id is None else text_id(anonymous_id, "anonymous_id"),
+                occurred_at=now_text(self._clock()) if occurred_at is None else occurred_text(occurred_at),
+                anonymous_id=anonymous_id
+                if type(anonymous_id) is str and 0 < len(anonymous_id) <= ID_LENGTH
+                else text_id(anonymous_id, "anonymous_id"),
                 customer_id=customer_id if customer_id is None else text_id(customer_id, "customer_id"),
                 session_id=session_id if session_id is None else text_id(session_id, "session_id"),
                 page=page,
@@ -169,14 +160,14 @@ class Tracker:
             )
             payload = encode(envelope, self._max_event_bytes)
             self._keep(payload, kind)
-        except EventRefusedError as problem:
-            refusal = problem
         # Events are the shop's data: a property that raises, a broken clock, must not break the shop.
-        except Exception as problem:  # noqa: BLE001
-            refusal = EventRefusedError("unexpected", type(problem).__name__)
-        else:
-            return True
-        return self._refuse(refusal)
+        except BaseException as problem:  # noqa: BLE001 - what must go on is raised again there
+            try:
+                return self._give_up(problem)
+            except RecursionError:
+                # The shop's own stack is at its end; not even counting has room.
+                return False
+        return True
 
     def identify(
         self,
@@ -197,11 +188,14 @@ class Tracker:
         Returns:
             As ``track``.
         """
-        own = {"email": email, "phone": phone, "loyalty_card": loyalty_card}
-        given = {kind: value for kind, value in own.items() if value}
-        if given:
-            facts["identifiers"] = {**(facts.get("identifiers") or {}), **given}
-        return self.track(CustomerIdentified(traits=None if traits is None else dict(traits)), **facts)
+        try:
+            own = {"email": email, "phone": phone, "loyalty_card": loyalty_card}
+            given = {kind: value for kind, value in own.items() if value}
+            if given:
+                facts["identifiers"] = {**(tidy(facts.get("identifiers"), self._max_event_bytes) or {}), **given}
+        except BaseException as problem:  # noqa: BLE001 - as in ``track``
+            return self._give_up(problem)
+        return self.track(CustomerIdentified(traits=traits), **facts)  # type: ignore[arg-type] # copied when encoded
 
     def alias(self, anonymous_id: str, customer_id: str, **facts: Unpack[Occasion]) -> bool:
         """Say that what was seen under an anonymous id was this customer."""
@@ -227,24 +221,41 @@ class Tracker:
         Returns:
             As ``track``.
         """
-        if url or title or referrer:
+        if any(part is not None and (type(part) is not str or part) for part in (url, title, referrer)):
             facts["page"] = Page(url=url, title=title, referrer=referrer)
         return self.track(PageViewed(name=name, category=category), **facts)
+
+    def context(self, **facts: Unpack[ContextFacts]) -> AbstractContextManager[Context]:
+        """Give every event tracked inside the ``with`` block these facts; ``use_context`` says how blocks nest.
+
+        It is the same context for every client, follows ``await`` and tasks, and is a plain ``with`` in async code too.
+
+        Example:
+            >>> from touchtrail import current_context
+            >>> with Client(disabled=True).context(anonymous_id="a-1"):
+            ...     current_context().anonymous_id
+            'a-1'
+        """
+        return use_context(Context(**facts))
 
     def health(self) -> Health:
         """Return the counts of this process and the state of delivery."""
         from ._worker import Health
 
-        tally, mark = self._tally, self._outbox.mark()
+        tally = self._tally
         return Health(
             state="closed" if self._is_closed else self._worker.state,
-            tracked=mark.disk + mark.memory,
+            tracked=self._outbox.tracked(),
             delivered=tally.delivered,
             duplicates=tally.duplicates,
-            rejected=tally.rejected,
+            rejected=tally.rejected.total(),
+            rejected_codes=dict(tally.rejected),
             dropped=dict(tally.dropped),
             refused=dict(tally.refused),
             spooled_bytes=self._outbox.waiting_bytes(),
+            damaged_files=self._outbox.damaged_files(),
+            other_spools=self._outbox.other_spools(),
+            clock_offset_s=self._worker.clock_offset.seconds,
             last_error=self._worker.last_error,
         )
 
@@ -263,37 +274,48 @@ class Tracker:
         if self.options.strict:
             check_as_collector(payload, kind)
 
-    def _refuse(self, refusal: EventRefusedError) -> bool:
-        self._tally.refuse(refusal.reason)
-        if self.options.strict and refusal.reason != "disabled":
-            raise refusal
+    def _give_up(self, problem: BaseException) -> bool:
+        """Count an event that could not be taken, whatever was raised; what is no failure of it is raised again."""
+        if isinstance(problem, EventRefusedError):
+            return self._refuse(problem)
+        if not isinstance(problem, Exception) and _is_control_flow(type(problem)):
+            raise problem
+        return self._refuse(EventRefusedError("unexpected", "a value, the clock or the spool failed"), problem)
+
+    def _refuse(self, refusal: EventRefusedError, cause: BaseException | None = None) -> bool:
+        # A log handler of the shop's may raise as well.
+        with suppress(Exception):
+            self._tally.refuse(refusal.reason)
+        if self.options.strict and refusal.reason not in BY_DESIGN:
+            raise refusal from cause
         return False
 
     def _build(self) -> None:
-        from ._outbox import DiskOutbox, Limits, MemoryOutbox, Outbox
+        from ._outbox import build_outbox
         from ._worker import Tally
 
-        options, tally = self.options, Tally()
+        options = self.options
+        tally = self._tally = Tally(
+            self._clock,
+            reports=self._tells_of_losses and not options.disabled,
+            # With ``strict`` the caller is told of every refusal by an exception.
+            reports_refusals=not options.strict,
+        )
         self._is_special = options.strict or options.disabled
         self._max_event_bytes = options.max_event_bytes
-        self._tally = tally
-        limits = Limits(
-            max_bytes=options.max_spool_bytes, segment_bytes=options.segment_bytes, max_age_s=options.max_spool_age_s
-        )
-        disk = None if options.memory_only else DiskOutbox(_spool_path(options), limits, tally.drop)
-        memory = MemoryOutbox(msgspec.structs.replace(limits, max_bytes=options.max_memory_bytes), tally.drop)
+        self._outbox = build_outbox(options, self._spool_folder(), tally.drop, tally.complain)
 
-        def complain(problem: OSError) -> None:
-            tally.say("spool", f"the spool on disk does not work ({problem}); events wait in memory meanwhile")
+    def _spool_folder(self) -> str:
+        from ._outbox import spool_folder
 
-        self._outbox = Outbox(disk, memory, complain)
+        return spool_folder(self.options)
 
     def _arm(self) -> None:
-        from ._transport import HttpxTransport
+        from ._transport import HttpTransport
         from ._worker import Worker
 
         options = self.options
-        carrier = self._transport or HttpxTransport(
+        carrier = self._transport or HttpTransport(
             options.url, connect_timeout_s=options.connect_timeout_s, timeout_s=options.timeout_s
         )
         agent = f"touchtrail-python/{__version__}"
@@ -304,8 +326,10 @@ class Tracker:
         """Begin anew in a forked child: own files, own connection, own thread, own counts."""
         if _getpid() == self._pid:
             return
-        # The parent's connection is only forgotten: closing it here would say goodbye in the parent's name.
         _left_to_the_parent.append(self._worker)
+        self._worker.forget()
+        # Again here: a program that forks in C, as uWSGI does, runs no at-fork handlers.
+        reseed_event_ids()
         self._tally.reset()
         self._outbox.forget()
         self._arm()
@@ -327,12 +351,16 @@ class Tracker:
         until = time.monotonic() + (self.options.close_timeout_s if timeout_s is None else timeout_s)
         is_done = not self._outbox.has_pending()
         # At exit no thread may be started, and with the collector out of reach there is no use in waiting.
-        hopeless = self._worker.state in ("retrying", "paused") and self._outbox.is_durable()
-        if not at_exit or (self._worker.is_running() and not hopeless):
+        if not at_exit:
             is_done = self._flush(max(until - time.monotonic(), 0.0))
+        elif self._worker.is_running() and not self._worker.is_hopeless():
+            is_done = self._worker.flush(max(until - _LEAVE_S - time.monotonic(), 0.0), while_hopeful=True)
+        elif self._outbox.is_durable():
+            self._worker.report_losses(everything=True)
+            until = time.monotonic() + _LEAVE_S
         self._is_closed = self._is_special = True
         _open_clients.discard(self)
-        self._worker.stop(max(until - time.monotonic(), 0.05))
+        self._worker.stop(max(until - time.monotonic(), 0.0 if at_exit else _LEAVE_S))
         return is_done
 
 
@@ -348,7 +376,7 @@ class Client(Tracker):
 
     def flush(self, timeout_s: float = 5.0) -> bool:
         """Send what waits now, also what dead processes left; True when the collector acknowledged everything."""
-        return self._flush(timeout_s)
+        return self._flush(_seconds(timeout_s))
 
     def close(self, timeout_s: float | None = None) -> bool:
         """Send what waits and take no more events; what is not sent in time stays on disk for the next process.
@@ -359,7 +387,7 @@ class Client(Tracker):
         Returns:
             True when the collector acknowledged everything.
         """
-        return self._close(timeout_s)
+        return self._close(None if timeout_s is None else _seconds(timeout_s))
 
     def __enter__(self) -> Self:
         return self
@@ -376,13 +404,13 @@ class AsyncClient(Tracker):
         """As ``Client.flush``, without holding up the event loop."""
         import asyncio
 
-        return await asyncio.to_thread(self._flush, timeout_s)
+        return await asyncio.to_thread(self._flush, _seconds(timeout_s))
 
     async def close(self, timeout_s: float | None = None) -> bool:
         """As ``Client.close``, without holding up the event loop."""
         import asyncio
 
-        return await asyncio.to_thread(self._close, timeout_s)
+        return await asyncio.to_thread(self._close, None if timeout_s is None else _seconds(timeout_s))
 
     async def __aenter__(self) -> Self:
         return self
@@ -390,6 +418,11 @@ class AsyncClient(Tracker):
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
+
+# Whose exceptions beside ``Exception`` cancel a task or time it out: swallowed, they would be lost.
+_SCHEDULERS: Final = frozenset({"asyncio", "concurrent", "eventlet", "gevent", "greenlet", "trio"})
+_LONGEST_WAIT_S: Final = 86_400.0
+_LEAVE_S: Final = 0.05
 
 _open_clients: set[Tracker] = set()
 _left_to_the_parent: list[object] = []
@@ -399,6 +432,22 @@ def _merge(options: Options | None, url: str, key: str, given: dict[str, Any]) -
     own = {name: value for name, value in (("url", url), ("key", key)) if value}
     base = {} if options is None else msgspec.structs.asdict(options)
     return assemble(base | given | own, needs=ADDRESS)
+
+
+def _is_control_flow(kind: type[BaseException]) -> bool:
+    """Say whether an exception that is no ``Exception`` is somebody's order to stop; any other is a value's failure."""
+    if issubclass(kind, KeyboardInterrupt | SystemExit | GeneratorExit):
+        return True
+    return any(str(vars(base).get("__module__")).partition(".")[0] in _SCHEDULERS for base in kind.__mro__)
+
+
+def _seconds(timeout_s: object) -> float:
+    """Return a time to wait that every wait takes; what is no number, or NaN, waits not at all."""
+    if not issubclass(type(timeout_s), int | float):
+        return 0.0
+    # As plain numbers: a subclass may compare as it likes.
+    plain = int.__index__(timeout_s) if isinstance(timeout_s, int) else float.__float__(timeout_s)  # type: ignore[arg-type]
+    return float(min(plain, _LONGEST_WAIT_S)) if plain > 0 else 0.0
 
 
 def _own_id(event_id: object) -> str:
@@ -416,23 +465,20 @@ def _own_properties(event: Event | str, properties: Mapping[str, Any] | None) ->
     return properties or {}
 
 
-def _spool_path(options: Options) -> str:
-    import hashlib
-
-    # One folder per collector and key: what was taken for one must never be delivered to another.
-    sender = hashlib.sha256(f"{options.url.rstrip('/')}\0{options.key}".encode()).hexdigest()[:32]
-    base = default_spool_dir() if options.spool_dir is None else os.fspath(options.spool_dir)
-    return os.path.join(base, sender)
-
-
 def _rearm_all() -> None:
     for client in list(_open_clients):
         client._rearm()
 
 
 def _close_all() -> None:
-    for client in list(_open_clients):
-        client._close(None, at_exit=True)
+    clients = list(_open_clients)
+    began_s = time.monotonic()
+    for client in clients:
+        client._worker.hurry()
+    for client in clients:
+        # All together take no longer than one.
+        left_s = max(began_s + client.options.close_timeout_s - time.monotonic(), 0.0)
+        client._close(left_s, at_exit=True)
 
 
 atexit.register(_close_all)

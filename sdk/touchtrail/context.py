@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
 
 import msgspec
 
@@ -91,14 +91,74 @@ def current_context() -> Context | None:
 def use_context(context: Context) -> Iterator[Context]:
     """Give every event tracked inside the block these values; an argument of ``track`` wins over them.
 
-    Blocks nest: a value the inner block leaves None keeps the outer block's.
+    Blocks nest: a value the inner block leaves None keeps the outer block's, unless the inner block is about another
+    person (``is_about_another``); then nothing of the outer block holds inside.
     """
     outer = _current.get()
-    if outer is not None:
-        given = {name: value for name in context.__struct_fields__ if (value := getattr(context, name)) is not None}
-        context = msgspec.structs.replace(outer, **given)
-    token = _current.set(context)
+    held = context if outer is None else _nest(context, outer)
+    token = _current.set(held)
     try:
-        yield context
+        yield held
     finally:
+        restore_context(token)
+
+
+def is_about_another(context: Context, customer_id: object, anonymous_id: object) -> bool:
+    """Say whether these ids name another person than the context's: an event of theirs must not carry its facts.
+
+    Two customer numbers decide; without two, two anonymous ids do. Ids are compared as text, so 42 is "42".
+    """
+    if customer_id and context.customer_id:
+        return not _is_same(customer_id, context.customer_id)
+    if anonymous_id and context.anonymous_id:
+        return not _is_same(anonymous_id, context.anonymous_id)
+    return False
+
+
+def _is_same(one: object, other: object) -> bool:
+    if type(one) is str and type(other) is str:
+        return one == other
+    text = _id_text(one)
+    return text is not None and text == _id_text(other)
+
+
+def _id_text(value: object) -> str | None:
+    """Return an id as text without calling anything of its own; None for what is no id."""
+    if isinstance(value, str):
+        return str.__str__(value)
+    if isinstance(value, int):
+        return int.__repr__(value) if int.bit_length(value) < 256 else None
+    return str(value) if type(value).__module__ == "uuid" else None
+
+
+def _nest(inner: Context, outer: Context) -> Context:
+    try:
+        if is_about_another(outer, inner.customer_id, inner.anonymous_id):
+            return inner
+    except (KeyboardInterrupt, SystemExit, GeneratorExit):
+        raise
+    # An id that raises when it is looked at is nobody's: a shop's block must not end because of it.
+    except BaseException:  # noqa: BLE001
+        return inner
+    given = {name: value for name in inner.__struct_fields__ if (value := getattr(inner, name)) is not None}
+    return msgspec.structs.replace(outer, **given)
+
+
+def replace_context(context: Context | None) -> Token[Context | None]:
+    """Make this the context, whatever held before: nothing of an outer block shines through, unlike ``use_context``.
+
+    For an integration, where a request begins anew; ``restore_context`` takes the token.
+    """
+    return _current.set(context)
+
+
+def restore_context(token: Token[Context | None]) -> None:
+    """Give back the context that held before ``replace_context``.
+
+    A token of another task or thread cannot be given back there; then there is no context afterwards, because a
+    visitor's that stays behind would be another visitor's next.
+    """
+    try:
         _current.reset(token)
+    except (ValueError, RuntimeError):
+        _current.set(None)

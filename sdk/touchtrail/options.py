@@ -49,7 +49,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         spool_dir: folder of the spool; in it there is one folder per collector address and key. None = the
             user's state directory.
         max_spool_bytes: how much waiting events may take on disk, over all processes with the same spool.
-        max_spool_age_s: how long an event waits at most before it is given up.
+        max_spool_age_s: how long an event waits at most before it is given up, while the collector cannot be reached
+            and some process tries; one that can be reached gets older events too.
         segment_bytes: size at which a spool file is finished and the next begun.
         max_memory_bytes: how much waiting events may take in memory, where there is no disk to take them.
         max_event_bytes: largest event, encoded.
@@ -57,12 +58,13 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         batch_bytes: most bytes in one request, before compression.
         gzip_above_bytes: a request with more bytes than this is compressed.
         linger_s: how long the first waiting event waits for others to share its request.
-        connect_timeout_s: how long a connection may take.
-        timeout_s: how long a request may take in total.
+        connect_timeout_s: how long a connection may take, name look-up and TLS included.
+        timeout_s: how long a request may take in total, however slowly the other side sends or takes its bytes.
         backoff_min_s: upper bound of the first random wait after a failure; it doubles with each failure.
         backoff_max_s: largest bound of that wait.
         retry_after_max_s: longest wait the collector may ask for.
-        close_timeout_s: how long leaving a ``with`` block and the interpreter's exit wait for delivery at most.
+        close_timeout_s: how long leaving a ``with`` block and the interpreter's exit wait for delivery at most; at
+            exit all clients together.
 
     Raises:
         OptionsError: values that cannot work, all of them named.

@@ -1,4 +1,4 @@
-"""Runs the benchmarks named on the command line, or all: `scripts/bench [ingest] [projector] [sdk] [attribution]`.
+"""Runs the benchmarks named on the command line, or all: `scripts/bench [ingest] [projector] [sdk] [attribution] [peers]`.
 
 Each prints what it measured and, where there is one, the ratio to the raw limit measured in the same run. Figures are
 for reading, never for a test's verdict.
@@ -12,7 +12,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-NAMES = ("ingest", "projector", "sdk", "attribution")
+NAMES = ("ingest", "projector", "sdk", "attribution", "peers")
 
 
 def main(names: list[str]) -> int:

@@ -5,6 +5,7 @@ python tests/docs/sdk_reference.py
 
 from __future__ import annotations
 
+import inspect
 import re
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
@@ -89,8 +90,8 @@ def type_name(kind: Any) -> str:
 
 def argument_texts(owner: type) -> dict[str, str]:
     """Return what the docstring's *Args* says of each argument."""
-    block = (owner.__doc__ or "").partition("Args:")[2].partition("Raises:")[0]
-    entries = re.findall(r"^ {8}(\w+): (.*(?:\n {12}.*)*)", block, re.MULTILINE)
+    block = (inspect.getdoc(owner) or "").partition("Args:")[2].partition("Raises:")[0]
+    entries = re.findall(r"^ {4}(\w+): (.*(?:\n {8}.*)*)", block, re.MULTILINE)
     return {name: " ".join(text.split()).replace("``", "`") for name, text in entries}
 
 

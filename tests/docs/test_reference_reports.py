@@ -8,10 +8,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from reference_page import COLLECTOR, names_in, read_rows, read_sections
+from reference_page import COLLECTOR, SDK, names_in, read_rows, read_sections
 from touchtrail_collector.host import PluginHost
 from touchtrail_collector.services.collector import Collector
 from touchtrail_collector.services.reports import REPORTS, ReportContext, open_report_context
+from touchtrail_collector.services.reports.data_quality_losses import DROPPED, REFUSED, LossCount
 from touchtrail_collector.settings import Settings, StoreSettings
 
 
@@ -57,3 +58,26 @@ def test_every_check_of_the_data_quality_report_is_explained(
 ) -> None:
     documented = [check for row in read_rows(sections["Report: data-quality"]) for check in names_in(row[0])]
     assert documented == [check.name for check in run("data-quality", empty_shop).checks]
+
+
+def test_every_reason_for_which_the_sdk_loses_events_has_something_to_do_about_it() -> None:
+    reasons: dict[str, set[str]] = {}
+    outcome = ""
+    for line in read_sections(SDK)["Counts"].splitlines():
+        names = names_in(line.split("|")[1]) if line.startswith("|") else []
+        if names and names[0] in ("dropped", "refused"):
+            outcome = names[0]
+        else:
+            reasons.setdefault(outcome, set()).update(names)
+    assert len(reasons["dropped"]) >= 4
+    assert len(reasons["refused"]) >= 12
+    assert reasons["dropped"] - DROPPED.keys() == set()
+    assert reasons["refused"] - REFUSED.keys() == set()
+
+
+def test_what_is_listed_of_a_loss_is_documented(sections: dict[str, str]) -> None:
+    _, _, text = sections["Lost events"].rpartition("```")
+    documented = set(names_in(" ".join(text.split())))
+    assert {field.name for field in msgspec.structs.fields(LossCount)} - {"source"} <= documented
+    reasons = {name for row in read_rows(sections["Lost events"]) for name in names_in(row[0])}
+    assert reasons == set(DROPPED)

@@ -26,7 +26,9 @@ def sink() -> Iterator[Sink]:
 
 
 def start(code: str, *arguments: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", textwrap.dedent(code), *arguments]
+    # Python 3.12 warns of every fork beside a thread, whoever's it is; the child here is safe by our at-fork handlers.
+    unmoved = ["-W", "ignore:This process:DeprecationWarning"]
+    command = [sys.executable, *unmoved, "-c", textwrap.dedent(code), *arguments]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 

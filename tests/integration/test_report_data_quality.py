@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,13 @@ import msgspec
 import pytest
 
 from seeded_shop import RULES, SeededShop, ms
+from shop_events import START_MS, wire_event
+from touchtrail_collector.cli.rendering import format_csv
+from touchtrail_collector.services.collector import Collector
+from touchtrail_collector.services.reports import REPORTS, ReportContext
+from touchtrail_collector.services.reports.data_quality import DataQualityParameters
+from touchtrail_collector.settings import QuarantineSettings
+from touchtrail_collector.store.sqlite.queries import SqliteQuery
 
 
 @pytest.fixture
@@ -75,6 +84,38 @@ def test_open_quarantine_is_shown_with_the_latest_example(shop: SeededShop) -> N
         ("web", 2, "prize", "prize is unknown"), (None, 1, None, "None is unknown"),
     ]  # fmt: skip
     assert check(report, "quarantined").n == 3
+
+
+def test_rejects_are_shown_by_code_and_day_against_the_period_before(shop: SeededShop) -> None:
+    for source_id, day, name, n in (
+        (1, "2026-01-08", "rejected:too_large", 5), (1, "2026-01-10", "rejected:unknown_field", 1),
+        (1, "2026-01-11", "rejected:unknown_field", 3), (0, "2026-01-13", "rejected:plugin_failed", 2),
+        (1, "2026-01-13", "rejected:unknown_field", 4), (1, "2026-01-13", "accepted", 9),
+        (1, "2026-01-12", "quarantine_dropped", 6), (1, "2026-01-01", "quarantine_dropped", 7),
+    ):  # fmt: skip
+        shop.insert("counters", source_id=source_id, day=day, name=name, n=n)
+    report = shop.report("data-quality", start="2026-01-11", end="2026-01-13")
+    assert [(row.code, row.n, row.before, row.change) for row in report.rejects] == [
+        ("unknown_field", 7, 1, 6), ("plugin_failed", 2, 0, 2), ("too_large", 0, 5, -5),
+    ]  # fmt: skip
+    assert [(str(row.day), row.code, row.n) for row in report.reject_days] == [
+        ("2026-01-11", "unknown_field", 3), ("2026-01-13", "plugin_failed", 2), ("2026-01-13", "unknown_field", 4),
+    ]  # fmt: skip
+    assert (figure(report, "pushed_out"), check(report, "pushed_out").state) == (6, "look")
+    assert {row.before for row in shop.report("data-quality").rejects} == {None}
+
+
+def test_how_full_quarantine_is_and_since_when_rejects_wait(shop: SeededShop) -> None:
+    for received, state in (("2026-01-05", "open"), ("2026-01-03", "open"), ("2026-01-01", "dismissed")):
+        shop.insert(
+            "quarantine", received_at=ms(received), source_id=1, code="x", message="m", body=b"1234", state=state, times=2
+        )
+    context = shop.context()
+    context = type(context)(query=context.query, quarantine=QuarantineSettings(max_entries=12, max_bytes=100_000))
+    fill = shop.report("data-quality", context).quarantine_fill
+    assert (fill.open, fill.oldest_open_ms, fill.entries, fill.bytes) == (2, ms("2026-01-03"), 3, 15)
+    assert (fill.max_entries, fill.max_bytes, fill.full, fill.dropped) == (12, 100_000, 0.25, 0)
+    assert shop.report("data-quality", context).quarantine[0].n == 4
 
 
 def test_names_the_vocabulary_lacks_are_listed_unless_a_plugin_adds_them(shop: SeededShop) -> None:
@@ -171,3 +212,181 @@ def test_with_nothing_wrong_every_check_is_ok_and_still_says_what_it_means(shop:
     report = shop.report("data-quality")
     assert {found.state for found in report.checks} == {"ok"}
     assert all(found.meaning and found.action for found in report.checks)
+
+
+def lose(
+    shop: SeededShop, received: str, n: int, reason: str = "spool_full", outcome: str = "dropped", **row: Any
+) -> None:
+    """Store what a sender tells of events it lost; ``properties`` replaces or adds some of what it tells."""
+    properties = {"outcome": outcome, "reason": reason, "events": n} | row.pop("properties", {})
+    body = msgspec.json.encode({"event_id": "e", "name": "events_lost", "properties": properties}).decode()
+    shop.event("events_lost", received, **{"anonymous_id": None, "body": body} | row)
+
+
+def test_losses_the_senders_counted_are_listed_by_reason_with_the_last_time_and_what_to_do(shop: SeededShop) -> None:
+    lose(shop, "2026-01-05T10:00", 3)
+    lose(
+        shop, "2026-01-06T10:00", 4,
+        properties={"since": "2026-01-05T10:00:00Z", "until": "2026-01-06T09:30:00.250Z", "sender": "touchtrail-python/0.1.0"},
+    )  # fmt: skip
+    lose(shop, "2026-01-06T10:00", 5, "no_person", "refused", source_id=2)
+    lose(shop, "2026-01-07T10:00", 1, "cosmic_rays", properties={"until": "2099-01-01T00:00:00Z", "sender": "rocket/1"})
+    report = shop.report("data-quality")
+    assert [(row.source, row.outcome, row.reason, row.events, row.reports, row.sender) for row in report.losses] == [
+        ("web", "dropped", "spool_full", 7, 2, "touchtrail-python/0.1.0"),
+        ("till", "refused", "no_person", 5, 1, None),
+        ("web", "dropped", "cosmic_rays", 1, 1, "rocket/1"),
+    ]
+    # The end of the outage where it is told, the report's own time else; never after the report came.
+    assert [row.last_lost_ms for row in report.losses] == [
+        ms("2026-01-06T09:30") + 250, ms("2026-01-06T10:00"), ms("2026-01-07T10:00"),
+    ]  # fmt: skip
+    actions = [row.action for row in report.losses]
+    assert "max_spool_bytes" in actions[0]
+    assert "anonymous_id" in actions[1]
+    assert "sender's own" in actions[2]
+    assert [(row.source, row.dropped, row.refused) for row in report.sources] == [("web", 8, 0), ("till", 0, 5)]
+    assert (check(report, "lost").state, check(report, "lost").n) == ("look", 13)
+    assert check(report, "lost").action.startswith(f"Most for `spool_full`: {actions[0]}")
+
+
+def test_what_was_sent_is_what_was_stored_came_again_was_rejected_dropped_and_refused(shop: SeededShop) -> None:
+    # The door counts the two reports of losses among the accepted; the sum of the shop's own events does not.
+    for name, n in (("accepted", 1002), ("duplicate", 10), ("rejected:unknown_field", 3)):
+        shop.insert("counters", source_id=1, day="2026-01-05", name=name, n=n)
+    lose(shop, "2026-01-05T10:00", 40)
+    lose(shop, "2026-01-05T11:00", 2, "too_large", "refused")
+    report = shop.report("data-quality", start="2026-01-05", end="2026-01-05")
+    names = ("sent", "accepted", "duplicates", "rejected", "dropped", "refused")
+    expected = [1055, 1000, 10, 3, 40, 2]
+    assert [figure(report, name) for name in names] == expected
+    assert [getattr(report.sources[0], name) for name in names] == expected
+    assert (check(report, "lost").n, check(report, "lost").of) == (42, 1055)
+
+
+def test_a_few_events_lost_of_many_are_a_note(shop: SeededShop) -> None:
+    shop.insert("counters", source_id=1, day="2026-01-05", name="accepted", n=10_000)
+    lose(shop, "2026-01-05T10:00", 10)
+    assert check(shop.report("data-quality"), "lost").state == "note"
+    lose(shop, "2026-01-05T10:00", 1)
+    assert check(shop.report("data-quality"), "lost").state == "look"
+
+
+def test_losses_belong_to_the_utc_days_the_door_counts_by(shop: SeededShop) -> None:
+    lose(shop, "2026-01-04T23:30", 1)
+    lose(shop, "2026-01-05T00:30", 20)
+    lose(shop, "2026-01-05T23:59", 300)
+    lose(shop, "2026-01-06T00:00", 4000)
+    report = shop.report("data-quality", start="2026-01-05", end="2026-01-05", time_zone="Europe/Berlin")
+    assert figure(report, "dropped") == 320
+
+
+def test_a_report_of_losses_is_no_event_of_the_shop(shop: SeededShop) -> None:
+    known = shop.event("page_viewed", "2026-01-05T10:00")
+    shop.insert("cluster_events", cluster_id=1, seq=known)
+    shop.insert("counters", source_id=1, day="2026-01-09", name="accepted", n=1)
+    lose(shop, "2026-01-09T10:00", 3, age=timedelta(days=5), skew=timedelta(hours=3))
+    lose(shop, "2026-01-09T10:00", 3, age=timedelta(days=-5))
+    report = shop.report("data-quality")
+    names = ("events", "accepted", "custom", "late", "skewed", "future", "rejected")
+    assert [figure(report, name) for name in names] == [1, 0, 0, 0, 0, 0, 0]
+    assert report.custom_events == ()
+    web = report.sources[0]
+    assert (web.last_occurred_ms, web.last_received_ms) == (ms("2026-01-05T10:00"), ms("2026-01-05T10:00"))
+
+
+def test_claims_no_64_bits_hold_are_summed_exactly_and_rendered(shop: SeededShop) -> None:
+    most = 2**53 - 1
+    for hour in range(24):
+        for minute in range(50):
+            lose(shop, f"2026-01-05T{hour:02}:{minute:02}", most)
+    report = shop.report("data-quality")
+    assert 1200 * most > 2**63
+    assert (figure(report, "dropped"), figure(report, "sent"), check(report, "lost").of) == (1200 * most,) * 3
+    assert msgspec.json.decode(msgspec.json.encode(report), type=type(report)) == report
+    table = next(table for table in REPORTS["data-quality"].tables(report) if table.name == "losses")
+    row = dict(zip(*list(csv.reader(io.StringIO(format_csv(table)))), strict=True))
+    assert (row["reason"], row["events"]) == ("spool_full", str(1200 * most))
+
+
+def test_of_ten_thousand_reasons_the_largest_are_listed_and_the_rest_summed(shop: SeededShop) -> None:
+    shop.db.execute("BEGIN")
+    for number in range(10_000):
+        lose(shop, "2026-01-05T10:00", number + 1, f"reason_{number}")
+    lose(shop, "2026-01-05T10:00", 1, "too_large", "refused")
+    shop.db.execute("COMMIT")
+    report = shop.report("data-quality")
+    dropped = [row for row in report.losses if row.outcome == "dropped"]
+    rest = dropped[0]
+    assert (rest.reason, rest.reasons, rest.reports) == (None, 9980, 9980)
+    assert [(row.reason, row.events) for row in dropped[1:]] == [
+        (f"reason_{number}", number + 1) for number in range(9999, 9979, -1)
+    ]
+    assert sum(row.events for row in dropped) == figure(report, "dropped") == 10_000 * 10_001 // 2
+    assert [row.reason for row in report.losses if row.outcome == "refused"] == ["too_large"]
+    assert "reason_9999" in check(report, "lost").action
+
+
+@pytest.mark.parametrize(
+    ("properties", "counted"),
+    [
+        ({"events": 0}, 0),
+        ({"events": -5}, 0),
+        ({"events": 2**53}, 0),
+        ({"events": 2**80}, 0),
+        ({"events": 1.5}, 0),
+        ({"events": "7"}, 0),
+        ({"events": [7]}, 0),
+        ({"events": None}, 0),
+        ({"outcome": "stolen"}, 0),
+        ({"outcome": None}, 0),
+        ({"outcome": {"dropped": 1}}, 0),
+        ({"reason": None}, 7),
+        ({"reason": ["x"] * 50}, 7),
+        ({"reason": "", "sender": 5, "until": "now"}, 7),
+        ({"until": 1e300, "since": "x"}, 7),
+    ],
+    ids=str,
+)
+def test_claims_that_make_no_sense_count_no_events_and_break_nothing(
+    shop: SeededShop, properties: dict[str, Any], counted: int
+) -> None:
+    shop.insert("counters", source_id=1, day="2026-01-05", name="accepted", n=2)
+    lose(shop, "2026-01-05T10:00", 7, properties=properties)
+    shop.event("events_lost", "2026-01-05T10:00", body="no json")
+    report = shop.report("data-quality")
+    assert (figure(report, "lost"), figure(report, "accepted"), figure(report, "sent")) == (counted, 0, counted)
+    assert [row.events for row in report.losses] == [counted] * bool(counted)
+    assert all(row.last_lost_ms <= ms("2026-01-05T10:00") for row in report.losses)
+
+
+def test_texts_of_a_sender_are_cut_short_and_cannot_steer_a_terminal(shop: SeededShop) -> None:
+    lose(shop, "2026-01-05T10:00", 7, "\x1b[2J\n" + "x" * 60_000, properties={"sender": "\x1b]0;me\x07" + "y" * 9_000})
+    row = shop.report("data-quality").losses[0]
+    assert row.reason == "�[2J�" + "x" * 59
+    assert row.sender is not None
+    assert (len(row.sender), row.sender[:6]) == (64, "�]0;me")
+    assert (row.reason + row.sender).isprintable()
+
+
+def test_a_report_of_losses_makes_no_person_and_no_touchpoint_even_when_it_names_one(collector: Collector) -> None:
+    """Through the real door and derivation: browsers and other senders put what they like around it."""
+    collector.store.write(lambda db: db.execute("INSERT INTO sources (source_id, shop_id, name, created_at) VALUES (1, 1, 'web', 0)") and None)
+    lost = {"outcome": "dropped", "reason": "spool_full", "events": 5}
+    sent = [
+        wire_event("l-1", "events_lost", anonymous_id=None, properties=lost),
+        wire_event("l-2", "events_lost", customer_id="c-9", session_id="s", properties=lost, page={"url": "https://a.example/?gclid=x"}),
+        wire_event("l-3", "events_lost", anonymous_id=None, properties=lost | {"events": -1}),
+        wire_event("p-1", "page_viewed", anonymous_id="a-1"),
+    ]  # fmt: skip
+    prepared = collector.ingest.prepare(msgspec.json.encode(sent), source_id=1, now_ms=START_MS)
+    assert [(reject.id, reject.field) for reject in prepared.rejected] == [("l-3", "properties.events")]
+    assert collector.store.append(prepared.events, prepared.reject_rows).result() == (3, 0)
+    collector.projector.catch_up()
+    with collector.store.reading() as reader:
+        people = reader.execute("SELECT customer_id, events FROM persons").fetchall()
+        steps = reader.execute("SELECT name FROM touchpoints").fetchall()
+        report = REPORTS["data-quality"].run(ReportContext(query=SqliteQuery(reader)), DataQualityParameters())
+    assert ([tuple(row) for row in people], [tuple(row) for row in steps]) == ([(None, 1)], [("page_viewed",)])
+    names = ("sent", "accepted", "rejected", "dropped", "events", "custom", "personless", "waiting")
+    assert [figure(report, name) for name in names] == [12, 1, 1, 10, 1, 0, 0, 0]

@@ -85,7 +85,8 @@ def test_the_context_fills_in_what_the_call_leaves_out(sink: Sink, tmp_path: Pat
                 client.track("second", page=Page(url="https://x/2"))
         assert not client.track("third")
         assert client.flush(5)
-    first, second = sorted(sink.events.values(), key=lambda event: event["name"])
+    lost, first, second = sorted(sink.events.values(), key=lambda event: event["name"])
+    assert lost["properties"]["reason"] == "no_person"
     assert (first["anonymous_id"], first.get("customer_id"), first["page"]["url"]) == ("a", None, "https://x/1")
     assert (second["anonymous_id"], second["customer_id"], second["page"]["url"]) == ("a", "c", "https://x/2")
     assert client.health().refused == {"no_person": 1}

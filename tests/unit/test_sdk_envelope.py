@@ -26,6 +26,7 @@ from touchtrail._envelope import (
     encode,
     kind_of,
     new_event_id,
+    now_text,
     occurred_text,
     rfc3339,
     text_id,
@@ -47,7 +48,20 @@ def test_an_id_is_a_uuid_7_that_carries_the_time() -> None:
     assert str(uuid.UUID(real)) == real
 
 
-@given(st.lists(st.integers(-3, 3), min_size=2, max_size=300))
+@given(st.lists(st.integers(0, 400_000), max_size=200))
+def test_the_time_in_an_id_is_at_most_a_second_before_it_was_made(steps_us: list[int]) -> None:
+    now_us = [1_700_000_000_000_000]
+    ids = EventIds(lambda: now_us[0] * 1000)
+    randoms = set()
+    for step_us in steps_us:
+        now_us[0] += step_us
+        made = ids.next()
+        assert 0 <= now_us[0] // 1000 - (uuid.UUID(made).int >> 80) <= 1000
+        randoms.add(made[-17:])
+    assert len(randoms) <= 1 + sum(steps_us) / 1_000_000
+
+
+@given(st.lists(st.integers(-3_000, 3_000), min_size=2, max_size=300))
 def test_ids_grow_strictly_whatever_the_clock_does(steps: list[int]) -> None:
     now_ms = [1_700_000_000_000]
     ids = EventIds(lambda: now_ms[0] * 1_000_000)
@@ -87,6 +101,13 @@ def test_times_are_utc_with_milliseconds_and_z(moment: datetime) -> None:
     assert text == occurred_text(moment.replace(tzinfo=UTC))
     assert text == occurred_text(moment.replace(tzinfo=UTC).astimezone(timezone(timedelta(hours=5, minutes=30))))
     assert len(text) == len("2026-11-21T10:00:00.000Z")
+
+
+@given(st.floats(0, 4e9))
+def test_now_is_written_as_any_other_time(epoch_s: float) -> None:
+    for _ in ("by its second anew", "with its second known"):
+        written = datetime.fromisoformat(now_text(epoch_s)).timestamp()
+        assert abs(written - epoch_s) < 0.0011
 
 
 @pytest.mark.parametrize(("moment", "reason"), [(datetime(2026, 1, 1), "naive_time"), ("2026-01-01", "bad_time")])
@@ -192,7 +213,11 @@ def looped() -> dict[str, Any]:
     return value
 
 
-@pytest.mark.parametrize("value", [object(), "\ud800", {(1, 2): 3}, looped(), lambda: 1], ids=str)
+@pytest.mark.parametrize(
+    "value",
+    [object(), "\ud800", {(1, 2): 3}, looped(), lambda: 1],
+    ids=["object", "lone surrogate", "odd key", "loop", "function"],
+)
 def test_a_value_without_json_form_is_refused(value: Any) -> None:
     for properties in ({"x": value}, events.ProductViewed(sku="S", extra={"x": value})):
         with pytest.raises(EventRefusedError) as caught:

@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from touchtrail import EventRefusedError, TransportError, events
-from touchtrail.testing import CapturingClient, Reply, ScriptedTransport, assert_tracked, touchtrail_client
+from touchtrail.testing import (
+    CapturingAsyncClient,
+    CapturingClient,
+    Reply,
+    ScriptedTransport,
+    assert_not_tracked,
+    assert_tracked,
+    assert_tracked_in_order,
+    touchtrail_async_client,
+    touchtrail_client,
+)
 
-assert touchtrail_client  # a fixture: its name in this module is its use
+assert touchtrail_client  # fixtures: their names in this module are their use
+assert touchtrail_async_client
 
 
 def test_what_was_tracked_is_found_by_kind_and_fields(touchtrail_client: CapturingClient) -> None:
@@ -27,6 +40,52 @@ def test_what_was_not_tracked_is_said_with_what_was(touchtrail_client: Capturing
         assert_tracked(touchtrail_client, events.OrderPlaced)
     with pytest.raises(AssertionError, match=r"never with {'sku': 'S-9'}, but with .*S-1"):
         assert_tracked(touchtrail_client, events.ProductViewed, sku="S-9")
+
+
+def test_how_often_something_was_tracked_is_checked(touchtrail_client: CapturingClient) -> None:
+    for sku in ("S-1", "S-1", "S-2"):
+        touchtrail_client.track(events.ProductViewed(sku=sku), customer_id="c-1")
+    assert assert_tracked(touchtrail_client, events.ProductViewed, times=3) is touchtrail_client.events[0]
+    assert_tracked(touchtrail_client, events.ProductViewed, times=2, sku="S-1")
+    with pytest.raises(AssertionError, match=r"product_viewed with {'sku': 'S-1'} was tracked 2 times, not 1"):
+        assert_tracked(touchtrail_client, events.ProductViewed, times=1, sku="S-1")
+    with pytest.raises(ValueError, match="assert_not_tracked"):
+        assert_tracked(touchtrail_client, events.ProductViewed, times=0)
+
+
+def test_what_should_not_be_tracked_is_found(touchtrail_client: CapturingClient) -> None:
+    assert_not_tracked(touchtrail_client)
+    touchtrail_client.track(events.ProductViewed(sku="S-1"), customer_id="c-1")
+    assert_not_tracked(touchtrail_client, events.ProductViewed, sku="S-2")
+    assert_not_tracked(touchtrail_client, "order_placed")
+    for kind in (None, events.ProductViewed, "product_viewed"):
+        with pytest.raises(AssertionError, match=r"should not have been: \['product_viewed'\], first .*S-1"):
+            assert_not_tracked(touchtrail_client, kind, sku="S-1")
+    touchtrail_client.events.clear()
+    assert_not_tracked(touchtrail_client)
+
+
+def test_the_order_of_events_is_checked(touchtrail_client: CapturingClient) -> None:
+    for name in ("clicked", "noticed", "clicked", "bought"):
+        touchtrail_client.track(name, customer_id="c-1")
+    found = assert_tracked_in_order(touchtrail_client, "clicked", "clicked", "bought")
+    assert found == [touchtrail_client.events[place] for place in (0, 2, 3)]
+    with pytest.raises(AssertionError, match="no noticed after clicked, clicked in"):
+        assert_tracked_in_order(touchtrail_client, "clicked", "clicked", "noticed")
+
+
+def test_the_asynchronous_twin_collects_as_well(touchtrail_async_client: CapturingAsyncClient) -> None:
+    async def shop() -> bool:
+        async with touchtrail_async_client as client:
+            with client.context(anonymous_id="a-1"):
+                client.track(events.ProductViewed(sku="S-1"))
+            return await client.flush()
+
+    assert asyncio.run(shop())
+    assert_tracked(touchtrail_async_client, events.ProductViewed, anonymous_id="a-1", times=1)
+    assert touchtrail_async_client.health().tracked == 1
+    with pytest.raises(EventRefusedError, match="closed"):
+        touchtrail_async_client.track("clicked", anonymous_id="a-1")
 
 
 def test_a_capturing_client_is_strict_unless_told_otherwise(touchtrail_client: CapturingClient) -> None:

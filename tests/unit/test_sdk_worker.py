@@ -6,6 +6,7 @@ import time
 import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from email.utils import formatdate
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 from touchtrail import Client, TransportError
 from touchtrail._transport import Reply, read_ack, retry_after_s
 from touchtrail._worker import Worker
+from touchtrail._worker.clock import ClockOffset
 from touchtrail.testing import ScriptedTransport
 
 QUICK: dict[str, Any] = {"backoff_min_s": 0.0, "backoff_max_s": 0.0, "linger_s": 0.0, "retry_after_max_s": 0.0}
@@ -266,3 +268,152 @@ def test_an_outage_does_not_fill_memory(tmp_path: Path) -> None:
         tracemalloc.stop()
         assert grown < 1_000_000
         assert client.health().spooled_bytes > 1_500_000
+
+
+def at(clock_s: float) -> str:
+    return formatdate(clock_s, usegmt=True)
+
+
+def dated(transport: ScriptedTransport, date: str | None, **reply: Any) -> Callable[[list[Any]], Reply]:
+    def answer(sent: list[Any]) -> Reply:
+        return msgspec.structs.replace(transport.store(sent), date=date, **reply)
+
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("ahead_s", "shown_s"), [(0.0, 0.0), (1.4, 0.0), (-1.4, 0.0), (60.0, 60.5), (-3600.0, -3599.5), (1e8, 1e8 + 0.5)]
+)
+def test_the_offset_to_the_collectors_clock_is_measured_and_shown(ahead_s: float, shown_s: float) -> None:
+    transport = ScriptedTransport()
+    with still(transport, clock=lambda: 1_800_000_000.0) as (client, worker):
+        assert client.health().clock_offset_s is None
+        transport._answers = iter([dated(transport, at(1_800_000_000 + ahead_s))])
+        track(client, 1)
+        worker.step()
+        assert client.health().clock_offset_s == pytest.approx(shown_s, abs=0.6)
+        assert (client.health().clock_offset_s == 0.0) == (shown_s == 0.0)
+
+
+@pytest.mark.parametrize(
+    "date",
+    [None, "", "now", "Thu, 01 Jan 1970 00:00:00 GMT", "Fri, 31 Dec 9999 23:59:59 GMT", "Sun, 99 Foo 2026", "9" * 50],
+)
+def test_a_date_that_no_clock_shows_is_not_measured(date: str | None) -> None:
+    transport = ScriptedTransport()
+    with still(transport, clock=lambda: 1_800_000_000.0) as (client, worker):
+        transport._answers = iter([dated(transport, date)])
+        track(client, 1)
+        worker.step()
+        assert client.health().clock_offset_s is None
+        assert client.health().delivered == 1
+
+
+def test_an_answer_that_took_long_or_a_clock_that_was_set_meanwhile_measures_nothing() -> None:
+    offset = ClockOffset()
+    assert not offset.observe(at(1_800_000_000), 1_800_000_100.0, 1_800_000_111.0)
+    assert not offset.observe(at(1_800_000_000), 1_800_000_100.0, 1_800_000_099.0)
+    assert offset.seconds is None
+    assert offset.observe(at(1_800_000_000), 1_800_000_100.0, 1_800_000_101.0)
+    assert offset.seconds == -100.0
+
+
+def test_a_clock_that_is_off_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    transport = ScriptedTransport()
+    with still(transport, clock=lambda: 1_800_000_000.0) as (client, worker):
+        transport._answers = iter([dated(transport, at(1_800_000_090))] * 5)
+        for number in range(5):
+            client.track("clicked", anonymous_id="a", event_id=f"e-{number}")
+            worker.clock_offset._next_s = 0.0
+            worker.step()
+        assert client.health().delivered == 5
+    said = [record.getMessage() for record in caplog.records if "clock" in record.getMessage()]
+    assert said == ["this machine's clock is -90 s off the collector's"]
+
+
+@pytest.mark.parametrize(
+    "local_s", [1_800_000_000.0, 1_700_000_000.0, 1_900_000_000.0], ids=["right", "behind", "ahead"]
+)
+def test_a_date_to_wait_for_is_meant_by_the_collectors_clock(local_s: float) -> None:
+    date, until = at(1_800_000_000), at(1_800_000_120)
+    transport = ScriptedTransport([Reply(status=503, retry_after=until, date=date)])
+    with still(transport, clock=lambda: local_s, retry_after_max_s=300.0) as (client, worker):
+        track(client, 1)
+        assert worker.step() == 120.0
+
+
+def test_only_a_collector_that_cannot_be_reached_makes_an_event_too_old(tmp_path: Path) -> None:
+    transport = ScriptedTransport()
+    with still(transport, tmp_path, max_spool_age_s=1) as (client, worker):
+        ids = track(client, 3)
+        disk: Any = client._outbox._disk
+        disk._clocks._began_s += 10_000.0
+        assert worker.step() == 0.0
+        assert list(transport.stored) == ids
+        transport._answers = iter([TransportError("down")])
+        client.track("clicked", anonymous_id="a")
+        disk._clocks._began_s += 10_000.0
+        worker.step()
+        assert client.health().dropped == {"too_old": 1}
+        assert worker.step() is None
+
+
+@pytest.mark.parametrize("claimed", ["e-1", "nothing"])
+def test_a_rejection_whose_id_is_another_events_is_no_ack(tmp_path: Path, claimed: str) -> None:
+    reject = {"index": 0, "id": claimed, "code": "invalid_value"}
+    body = msgspec.json.encode({"accepted": 2, "duplicates": 0, "rejected": [reject]})
+    transport = ScriptedTransport([Reply(status=200, body=body)])
+    with still(transport, tmp_path) as (client, worker):
+        ids = track(client, 3)
+        worker.step()
+        assert client.health().state == "paused"
+        worker.step()
+        assert list(transport.stored) == ids
+    assert not list(tmp_path.glob("*/dead-letters.jsonl"))
+
+
+def test_a_rejection_may_show_the_beginning_of_a_long_id_only() -> None:
+    def reject(sent: list[Any]) -> Reply:
+        found = {"index": 0, "id": sent[0]["event_id"][:128], "code": "invalid_id"}
+        return Reply(status=200, body=msgspec.json.encode({"accepted": 0, "rejected": [found]}))
+
+    transport = ScriptedTransport([reject])
+    with still(transport) as (client, worker):
+        taken = client.track("clicked", anonymous_id="a", event_id="x" * 128)
+        worker.step()
+        assert client.health().rejected == taken
+
+
+def test_rejections_are_counted_by_code_and_their_number_of_codes_is_bounded() -> None:
+    transport = ScriptedTransport([rejecting(0, f"code-{number % 150}") for number in range(300)])
+    with still(transport, batch_events=1) as (client, worker):
+        track(client, 300)
+        while worker.step() is not None:
+            pass
+        codes = client.health().rejected_codes
+    assert sum(codes.values()) == 300
+    assert codes["code-0"] == 2
+    assert codes["other"] == 100
+    assert len(codes) == 101
+
+
+def test_the_folder_of_another_key_is_told_once_with_what_to_do(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    old = Client("http://x", key="old", transport=ScriptedTransport(), spool_dir=tmp_path)
+    old._worker.is_asleep = False
+    track(old, 3)
+    old._outbox.forget()
+    old._is_closed = True
+    (folder,) = tmp_path.iterdir()
+    transport = ScriptedTransport()
+    with Client("http://x", key="new", transport=transport, spool_dir=tmp_path, **QUICK) as client:
+        for number in range(3):
+            client.track("clicked", anonymous_id="a", event_id=f"new-{number}")
+            assert client.flush(5)
+        assert list(client.health().other_spools) == [str(folder)]
+        assert client.health().other_spools[str(folder)] > 300
+    assert set(transport.stored) == {"new-0", "new-1", "new-2"}
+    said = [record.getMessage() for record in caplog.records if "another" in record.getMessage()]
+    assert len(said) == 1
+    assert f"touchtrail drain --spool {folder}" in said[0]

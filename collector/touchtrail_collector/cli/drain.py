@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
+import os
+import time
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
 
 import click
+
+if TYPE_CHECKING:
+    from touchtrail import Client
+
+    from .progress import Progress
+
+_LOOK_EVERY_S: Final = 0.3
+_DEAD_LETTERS: Final = ("dead-letters.jsonl.1", "dead-letters.jsonl")
 
 
 @click.command()
@@ -16,25 +29,147 @@ import click
     type=click.Path(file_okay=False, path_type=Path),
     help="The program's spool_dir; else the SDK's default folder.",
 )
-@click.option("--timeout", "timeout_s", type=float, default=60.0, help="Give up after so many seconds.")
-def drain(url: str, key: str, spool_dir: Path | None, timeout_s: float) -> None:
+@click.option(
+    "--spool",
+    "spools",
+    multiple=True,
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Deliver what waits in this folder, whichever address and key it was for; may be repeated.",
+)
+@click.option(
+    "--timeout", "timeout_s", type=float, default=10.0, help="Give up when nothing was delivered for so many seconds."
+)
+def drain(url: str, key: str, spool_dir: Path | None, spools: Sequence[Path], timeout_s: float) -> None:
     """Deliver what a stopped program left in its spool.
 
-    The spool belongs to one collector address and key: give those the program used. What running programs still hold
-    is theirs to deliver.
+    A spool folder belongs to one collector address and key: give those the program used. After a change of address or
+    key, `--spool FOLDER` sends what an old folder holds to the collector and source given here. What running programs
+    still hold is theirs to deliver.
     """
+    from .progress import progress_bar
+
+    folders: Sequence[Path | None] = spools or [None]
+    clients = [client_for(folder, url, key, spool_dir) for folder in folders]
+    try:
+        with progress_bar("delivering") as progress:
+            problems = [problem for client in clients if (problem := empty(client, timeout_s, progress))]
+        others = [other for client in clients for other in client.health().other_spools.items()]
+    finally:
+        for client in clients:
+            client.close(timeout_s=0)
+    _tell(clients)
+    _tell_of_others(() if spools else others)
+    _finish(problems, has_found=any(map(_has_found, clients)), has_others=bool(others) and not spools)
+
+
+def client_for(folder: Path | None, url: str, key: str, spool_dir: Path | None) -> Client:
+    """Return a client that delivers from the folder; None = the one of this address and key."""
     from touchtrail import Client
+
+    class FolderClient(Client):
+        """Delivers from one folder, whichever address and key its name stands for."""
+
+        def _spool_folder(self) -> str:
+            return super()._spool_folder() if folder is None else os.path.abspath(folder)
+
+    return FolderClient(url, key=key, spool_dir=spool_dir)
+
+
+def empty(client: Client, timeout_s: float, progress: Progress) -> str | None:
+    """Deliver everything; return what is wrong when that does not work."""
+    total = left = _file_bytes(client)
+    moved_at = time.monotonic()
+    while not client.flush(timeout_s=_LOOK_EVERY_S):
+        health, before = client.health(), left
+        left = _file_bytes(client)
+        progress(max(total - left, 0), total)
+        if health.state == "paused":
+            return _advice(client)
+        if left < before:
+            moved_at = time.monotonic()
+        elif time.monotonic() - moved_at > timeout_s:
+            return _advice(client)
+    return None
+
+
+def _advice(client: Client) -> str:
+    health = client.health()
+    left = f"{_file_bytes(client):,} bytes are still in {client._spool_folder()}"
+    if health.state == "paused":
+        what = "give --url and --key of a source that exists (`touchtrail keys list`); for the events of an old key"
+        return f"{left}: {health.last_error}; {what}, add --spool with this folder"
+    reason = health.last_error or "nothing was delivered for a while"
+    return f"{left}: {reason}; start the collector (`touchtrail serve`) or correct --url, then drain again"
+
+
+def _file_bytes(client: Client) -> int:
+    sizes = []
+    for file in _files(client, ".seg"):
+        try:
+            sizes.append(file.stat().st_size)
+        except FileNotFoundError:
+            continue
+    return sum(sizes)
+
+
+def _files(client: Client, suffix: str) -> list[Path]:
+    folder = Path(client._spool_folder())
+    return [file for file in folder.iterdir() if file.name.endswith(suffix)] if folder.is_dir() else []
+
+
+def _has_found(client: Client) -> bool:
+    health = client.health()
+    return any((health.delivered, health.duplicates, health.rejected, health.dropped, _files(client, ".seg")))
+
+
+def _tell(clients: Iterable[Client]) -> None:
+    for client in clients:
+        health = client.health()
+        click.echo(
+            f"{health.delivered:,} events delivered, {health.duplicates:,} were there already, "
+            f"{health.rejected:,} rejected{_counts(', given up: ', health.dropped)}"
+        )
+        if letters := _dead_letters(client):
+            where = os.path.join(client._spool_folder(), _DEAD_LETTERS[-1])
+            click.echo(f"{letters.total():,} rejected events stand in {where}{_counts(': ', letters)}")
+        if damaged := _files(client, ".bad"):
+            click.echo(f"{len(damaged):,} files that cannot be read lie beside it, named ….bad")
+
+
+def _counts(before: str, counts: dict[str, int]) -> str:
+    return before + ", ".join(f"{name} {number:,}" for name, number in sorted(counts.items())) if counts else ""
+
+
+def _dead_letters(client: Client) -> Counter[str]:
+    """Return how many rejected events stand in the folder, by code; also those of earlier runs."""
+    import msgspec
+
+    codes: Counter[str] = Counter()
+    for name in _DEAD_LETTERS:
+        path = Path(client._spool_folder(), name)
+        for line in path.read_bytes().splitlines() if path.is_file() else ():
+            try:
+                letter: Any = msgspec.json.decode(line)
+                codes[str(letter["code"])] += 1
+            except (msgspec.DecodeError, UnicodeDecodeError, TypeError, KeyError):
+                codes["unreadable"] += 1
+    return codes
+
+
+def _tell_of_others(others: Iterable[tuple[str, int]]) -> None:
+    for folder, waiting_bytes in others:
+        click.echo(
+            f"{waiting_bytes:,} bytes wait for another address or key in {folder}: give those with --url and --key, or "
+            f"send them here with --spool {folder}"
+        )
+
+
+def _finish(problems: Sequence[str], *, has_found: bool, has_others: bool) -> None:
     from touchtrail_collector.errors import StoreError
 
-    client = Client(url, key=key, spool_dir=spool_dir)
-    try:
-        is_empty = client.flush(timeout_s=timeout_s)
-        health = client.health()
-    finally:
-        client.close(timeout_s=0)
-    click.echo(
-        f"{health.delivered:,} events delivered, {health.duplicates:,} were there already, {health.rejected:,} rejected"
-    )
-    if not is_empty:
-        reason = health.last_error or f"not done after {timeout_s:.0f} s"
-        raise StoreError(f"{health.spooled_bytes:,} bytes are still in the spool: {reason}")
+    if problems:
+        raise StoreError("; ".join(problems))
+    if not has_found and has_others:
+        raise StoreError(
+            "nothing waits for this address and key, but elsewhere: give --url and --key as the program had them"
+        )

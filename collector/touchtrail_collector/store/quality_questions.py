@@ -94,6 +94,46 @@ class Quarantine(Question[QuarantineRow], frozen=True, kw_only=True):
     end_ms: int
 
 
+class RejectDayRow(NamedTuple):
+    """Rejects of one code on one UTC day, `2026-11-21`."""
+
+    day: str
+    code: str
+    n: int
+
+
+class RejectDays(Question[RejectDayRow], frozen=True, kw_only=True):
+    """Rejects of the shop's sources and of unknown ones as counted at the door, both days included."""
+
+    name = "quality_reject_days"
+    row = RejectDayRow
+
+    shop_id: int
+    first_day: str
+    last_day: str
+
+
+class QuarantineStateRow(NamedTuple):
+    """How much quarantine holds, over all shops; what is open, of the shop; and what had to go in the span."""
+
+    entries: int
+    bytes: int
+    open: int
+    oldest_open: int | None
+    dropped: int
+
+
+class QuarantineState(Question[QuarantineStateRow], frozen=True, kw_only=True):
+    """One row; the days, both included, are those on which something had to go."""
+
+    name = "quality_quarantine_state"
+    row = QuarantineStateRow
+
+    shop_id: int
+    first_day: str
+    last_day: str
+
+
 class WholenessRow(NamedTuple):
     """Counts that should be nought, or are needed to say how much that is."""
 
@@ -137,3 +177,36 @@ class LedgerGaps(Question[LedgerGapRow], frozen=True, kw_only=True):
 
     shop_id: int
     limit: int
+
+
+class LossRow(NamedTuple):
+    """Events lost before they reached the collector, for one reason: ``high`` * 2**30 + ``low`` of them.
+
+    ``outcome`` None = reports that count nothing. ``reason`` None = ``reasons`` rarer ones together, or no outcome.
+    ``sender`` is of the report on the latest loss.
+    """
+
+    source_id: int
+    outcome: str | None
+    reason: str | None
+    reasons: int
+    reports: int
+    high: int
+    low: int
+    last_lost: int
+    sender: str | None
+
+
+class Losses(Question[LossRow], frozen=True, kw_only=True):
+    """What `events_lost` received in the span says, per source and outcome, the reason with most events first.
+
+    ``listed``: reasons of a source and outcome that get a row of their own; texts are cut after 64 characters.
+    """
+
+    name = "quality_losses"
+    row = LossRow
+
+    shop_id: int
+    start_ms: int
+    end_ms: int
+    listed: int

@@ -2,244 +2,253 @@
 
 from __future__ import annotations
 
-import os
-import re
-import threading
-import time
-from collections import deque
+from collections import Counter, deque
 from contextlib import suppress
+from itertools import takewhile
 from typing import Final
 
 from touchtrail._envelope import SHED_ORDER
-from touchtrail.errors import EventRefusedError
 
-from .base import Batch, Limits, Loss
-from .record import pack
-from .segment import HEADER_BYTES, Segment
-from .spool import OWNER_PATTERN, Spool
+from .base import REPORT, Batch
+from .files import SpoolFiles
+from .record import Record
+from .segment import WAIT_UNIT_S, Segment
 
-_SEGMENT_NAME: Final = re.compile(rf"({OWNER_PATTERN})-\d{{6,}}\.seg")
+_MOST_OWNERS: Final = 16
+"""How many dead processes' files are held at once: each takes a descriptor of the shop's."""
+
+_TRIES: Final = 3
+_TRY_AGAIN_S: Final = 1.0
+_EXPIRE_EVENTS: Final = 1_000
+_FILES_OVER: Final = 4
+_EXPIRE_BYTES: Final = 1_048_576
 
 
-class DiskOutbox:
+class DiskOutbox(SpoolFiles):
     """Keeps events in the files of one spool folder; what it returned from survives the death of the process.
 
     ``append`` may be called by any thread, everything else by one.
-
-    Args:
-        path: the folder; made when the first event comes.
-        on_loss: is told why and how many events were given up.
     """
-
-    def __init__(self, path: str, limits: Limits, on_loss: Loss) -> None:
-        self._limits = limits
-        self._on_loss = on_loss
-        self._spool = Spool(path)
-        self._segment_bytes = min(limits.segment_bytes, limits.max_bytes // 8)
-        self._segments: deque[Segment] = deque()
-        self._writer = -1
-        self.forget()
 
     def forget(self) -> None:
         """Drop what belongs to the parent process: descriptors are closed, its files and locks left alone."""
-        for segment in self._segments:
-            segment.close()
-        if self._writer >= 0:
-            os.close(self._writer)
-        self._spool.forget()
-        self._lock = threading.RLock()
-        self._segments = deque()
-        self._active: Segment | None = None
-        self._writer = -1
-        self._number = 0
-        self._bytes = 0
-        self.appended = 0
-        self.settled = 0
-
-    def append(self, payload: bytes, shed_class: int) -> None:
-        """Take one event: when this returns, the operating system has it.
-
-        Raises:
-            EventRefusedError: the spool is full.
-            OSError: the disk is full, read-only, or not ours.
-        """
-        record = pack(payload, shed_class, int(time.time()))
-        size = len(record)
-        with self._lock:
-            active = self._active
-            if active is None or active.size + size > self._segment_bytes:
-                active = self._begin_segment(shed_class)
-            if os.write(self._writer, record) != size:
-                os.ftruncate(self._writer, active.size)
-                raise OSError("the disk took only a part of an event")
-            active.size += size
-            active.appended += 1
-            self._bytes += size
-            self.appended += 1
+        super().forget()
+        self._has_more = False
+        self._unreadable: Counter[str] = Counter()
+        self.set_aside = 0
 
     def take(self, max_events: int, max_bytes: int) -> Batch | None:
-        """Return the oldest events, the same again until they are settled; None when nothing waits."""
-        while self._segments:
-            head = self._segments[0]
-            if head.is_done():
-                if not self._finish(head):
-                    return None
-                continue
-            if batch := self._next_of(head, max_events, max_bytes):
-                return batch
-        return None
+        """Return the oldest events, the same again until they are settled; None when nothing can be read now."""
+        while True:
+            for segment in list(self._segments):
+                if segment.faults and self._clocks.steady() < segment.again_at_s:
+                    continue
+                try:
+                    if batch := self._take_from(segment, max_events, max_bytes):
+                        return batch
+                except OSError as problem:
+                    self._stumble(segment, problem)
+            if not (self._has_more and self.adopt()):
+                return None
 
     def settle(self, batch: Batch) -> None:
         """Remember that a batch was delivered or given up; whole files that are done disappear."""
-        head, end, gaps = batch.place
-        self._settle(head, end, len(batch.payloads))
-        self._report_gaps(head, gaps)
-        if head.is_done():
-            self._finish(head)
+        segment, end, gaps = batch.place
+        self._settle(segment, end, len(batch.payloads))
+        self._report_gaps(segment, gaps)
+        if segment.is_done():
+            self._finish(segment)
 
-    def adopt(self) -> None:
-        """Take over the files of processes that are dead; their events go out before newer ones."""
+    def has_ready(self) -> bool:
+        """Say whether any event waits that can be read now; one in a file with I/O errors has to wait."""
+        now_s = self._clocks.steady()
+        return self._has_more or any(
+            not segment.is_done() and now_s >= segment.again_at_s for segment in list(self._segments)
+        )
+
+    def is_settled_to(self, mark: int) -> bool:
+        """Say whether the first ``mark`` events of this process and everything dead processes left are done."""
+        others_done = all(segment.is_own or segment.is_done() for segment in list(self._segments))
+        return self.settled >= mark and others_done and not self._has_more
+
+    def adopt(self) -> bool:
+        """Take over files of processes that are dead, before newer ones; return whether there were any.
+
+        Not all at once: when these are done, ``take`` goes on with the next.
+        """
         if not self._spool.exists():
-            return
-        owners: dict[str, list[str]] = {}
-        for name in sorted(self._spool.names()):
-            if found := _SEGMENT_NAME.fullmatch(name):
-                owners.setdefault(found[1], []).append(name)
-        for owner in sorted(owners.keys() | self._spool.lock_owners(), reverse=True):
-            if self._spool.claim(owner):
-                self._take_over(owner, owners.get(owner, []))
+            return False
+        taken: list[Segment] = []
+        self._has_more = False
+        try:
+            for owner, names in self._spool.leftovers().items():
+                if self._spool.is_claimed(owner) or (names and all(self._unreadable[name] >= _TRIES for name in names)):
+                    continue
+                if self._spool.held_for_others() >= _MOST_OWNERS:
+                    self._has_more = True
+                    break
+                if self._claim(owner):
+                    taken += self._open_all(owner, names)
+        finally:
+            with self._lock:
+                own = [segment for segment in self._segments if segment.is_own]
+                others = [segment for segment in self._segments if not segment.is_own]
+                self._segments = deque([*others, *taken, *own])
+        return bool(taken)
 
     def shed(self) -> None:
         """Give up events when the folder is over its limit: page views, then carts, then orders, oldest first."""
-        if not self._bytes:
+        own = self._size()
+        if not own:
             return
-        excess = self._spool.total_bytes() - self._limits.max_bytes + self._segment_bytes
-        for shed_class in SHED_ORDER:
-            for segment in list(self._segments):
-                if excess <= 0:
+        total = self._spool.total_bytes()
+        self._others_bytes = max(total - own, 0)
+        if total <= self._limits.max_bytes - self._segment_bytes:
+            return
+        # One process at a time, each its share: all at once would give up as many times too much.
+        with self._spool.turn() as is_ours:
+            if is_ours:
+                total = self._spool.total_bytes()
+                excess = total - self._limits.max_bytes + self._segment_bytes
+                excess -= self._spool.drop_set_aside(excess)
+                self._shed(-(-excess * self._size() // total))
+
+    def expire(self) -> None:
+        """Give up events that waited too long; to be called when they could not be delivered just now."""
+        now_s = self._clocks.steady()
+        for segment in list(self._segments):
+            if segment.is_own:
+                oldest_s = self._clocks.now_s() - self._limits.max_age_s
+            elif segment.waited_s(now_s) > self._limits.max_age_s:
+                oldest_s = float("inf")
+            else:
+                continue
+            try:
+                if not self._expire(segment, oldest_s) and segment.is_own:
                     return
-                if segment is not self._active and segment.thinned_to < shed_class:
-                    excess -= self._thin_out(segment, shed_class)
+            except OSError as problem:
+                self._stumble(segment, problem)
 
-    def has_pending(self) -> bool:
-        """Say whether any event waits."""
-        return any(not segment.is_done() for segment in list(self._segments))
+    def look_after(self) -> None:
+        """Note how long files have waited, for those who take them over; begin a new file where one was tampered with.
 
-    def is_settled_to(self, mark: int) -> bool:
-        """Say whether the first ``mark`` events of this process and everything adopted are done."""
-        return self.settled >= mark and all(segment.is_own or segment.is_done() for segment in list(self._segments))
-
-    def waiting_bytes(self) -> int:
-        """Return how many bytes in the files wait for delivery."""
-        return sum(max(segment.size - segment.delivered_to, 0) for segment in list(self._segments))
-
-    def keep_dead_letter(self, line: bytes) -> None:
-        """Append a line to the folder's ``dead-letters.jsonl``, which is renamed when it is large."""
-        self._spool.open()
-        self._spool.keep_dead_letter(line)
-
-    def close(self) -> None:
-        """Let go of the files; those with waiting events stay for the next process."""
+        To be called every few minutes, or more often.
+        """
         with self._lock:
-            for segment in self._segments:
-                if segment.is_done():
-                    with suppress(OSError):
-                        segment.delete()
-                else:
-                    segment.close()
-            self._segments.clear()
-            self._active = None
-            if self._writer >= 0:
-                os.close(self._writer)
-                self._writer = -1
-            self._spool.close()
+            if self._active is not None and not self._active.is_whole():
+                self._retire()
+        now_s = self._clocks.steady()
+        for segment in list(self._segments):
+            waited_s = segment.waited_s(now_s)
+            if segment is not self._active and waited_s - segment.noted_s >= WAIT_UNIT_S:
+                with suppress(OSError):
+                    segment.note_waited(waited_s)
 
-    def _begin_segment(self, shed_class: int) -> Segment:
-        # Orders may use one file more than all else, so that page views are refused first.
-        files_over = 2 if shed_class == SHED_ORDER[-1] else 1
-        if self._bytes > self._limits.max_bytes + files_over * self._segment_bytes:
-            raise EventRefusedError("spool_full", "the spool is full; is the collector reachable?")
-        owner = self._spool.open()
-        self._number += 1
-        segment, writer = Segment.create(self._spool.folder, f"{owner}-{self._number:06d}.seg")
-        if self._writer >= 0:
-            os.close(self._writer)
-        self._active, self._writer = segment, writer
-        self._bytes += HEADER_BYTES
-        self._segments.append(segment)
-        return segment
-
-    def _next_of(self, head: Segment, max_events: int, max_bytes: int) -> Batch | None:
-        """Return the file's next batch; None after a step over what is too old or damaged."""
-        start = head.delivered_to
-        found = head.read(max_events, max_bytes)
-        oldest_s = time.time() - self._limits.max_age_s
-        aged = 0
-        while aged < len(found.records) and found.records[aged].taken_s < oldest_s:
-            aged += 1
-        if aged:
-            self._on_loss("too_old", aged)
-            self._settle(head, start + found.records[aged - 1].end, aged)
-        records = found.records[aged:]
-        if records:
-            return Batch([record.payload for record in records], (head, start + found.end, found.gaps))
-        self._settle(head, start + found.end, 0)
-        self._report_gaps(head, found.gaps)
+    def _take_from(self, segment: Segment, max_events: int, max_bytes: int) -> Batch | None:
+        while not segment.is_done():
+            start = segment.delivered_to
+            found = segment.read(max_events, max_bytes)
+            segment.faults = 0
+            if found.records:
+                reports = frozenset(n for n, record in enumerate(found.records) if record.shed_class == REPORT)
+                place = (segment, start + found.end, found.gaps)
+                return Batch([record.payload for record in found.records], place, reports)
+            self._settle(segment, start + found.end, 0)
+            self._report_gaps(segment, found.gaps)
+        self._finish(segment)
         return None
-
-    def _settle(self, segment: Segment, end: int, events: int) -> None:
-        segment.deliver_to(end)
-        if segment.is_own:
-            segment.settled += events
-            self.settled += events
 
     def _report_gaps(self, segment: Segment, gaps: int) -> None:
         # Of an own file it is known how many events it had: what is missing is counted when it is finished.
         if gaps and not segment.is_own:
             self._on_loss("damaged", gaps)
 
-    def _finish(self, segment: Segment) -> bool:
-        """Remove a file that is done, or empty it while it is still appended to; return whether it is gone."""
+    def _stumble(self, segment: Segment, problem: OSError) -> None:
+        """Let a file that cannot be read wait; the third time it is set aside, so that it holds up nothing."""
+        self._on_problem(problem)
+        segment.faults += 1
+        segment.again_at_s = self._clocks.steady() + _TRY_AGAIN_S
         with self._lock:
-            if not segment.is_done():
-                return True
-            if missing := segment.appended - segment.settled:
-                self._on_loss("damaged", missing)
-                self.settled += missing
-            segment.appended = segment.settled = 0
             if segment is self._active:
-                self._bytes -= segment.size - HEADER_BYTES
-                if segment.size > HEADER_BYTES:
-                    segment.empty()
-                return False
+                self._retire()
+            if segment.faults < _TRIES or segment not in self._segments:
+                return
             self._segments.remove(segment)
-            self._bytes -= segment.size
-        segment.delete()
+            lost = segment.appended - segment.settled if segment.is_own else 1
+            if segment.is_own:
+                self.settled += lost
+        self._put_aside(segment, lost)
         self._let_go_of(segment)
-        return True
 
-    def _let_go_of(self, segment: Segment) -> None:
-        owner = segment.name.rpartition("-")[0]
-        if not segment.is_own and not any(other.name.startswith(owner) for other in self._segments):
-            self._spool.release(owner)
+    def _put_aside(self, segment: Segment, lost: int) -> None:
+        self._unreadable[segment.name] = _TRIES
+        with suppress(OSError):
+            segment.set_aside()
+        self.set_aside += 1
+        if lost:
+            self._on_loss("damaged", lost)
 
-    def _take_over(self, owner: str, names: list[str]) -> None:
-        taken = []
+    def _claim(self, owner: str) -> bool:
+        """Try to get the owner's lock. One that cannot be opened (a link, a folder) keeps no other's from being got."""
+        try:
+            return self._spool.claim(owner)
+        except OSError as problem:
+            self._on_problem(problem)
+            return False
+
+    def _open_all(self, owner: str, names: list[str]) -> list[Segment]:
+        found = []
         for name in names:
-            # One file that cannot be read (a link, a folder) must not keep the others from being delivered.
-            with suppress(OSError):
-                taken.append(Segment.found(self._spool.folder, name))
-        with self._lock:
-            self._segments.extendleft(reversed(taken))
-            self._bytes += sum(segment.size for segment in taken)
-        if not taken:
+            if not name.endswith(".seg"):
+                self._spool.remove(name)
+            elif segment := self._open_one(name):
+                found.append(segment)
+        if not found:
             self._spool.release(owner)
+        return found
+
+    def _open_one(self, name: str) -> Segment | None:
+        """Return the file, or None where it cannot be opened: that must not keep the others from being delivered."""
+        now_s = self._clocks.steady()
+        try:
+            return Segment.found(self._spool.folder, name, now_s)
+        except OSError as problem:
+            self._on_problem(problem)
+            self._unreadable[name] += 1
+        if self._unreadable[name] == _TRIES and self._spool.is_file(name):
+            self._put_aside(Segment(self._spool.folder, name, size=0, is_own=False, since_s=now_s), 1)
+        return None
+
+    def _shed(self, excess: int) -> None:
+        for shed_class in SHED_ORDER:
+            for is_last_try in (False, True):
+                # Before anything of the next class goes, this class goes from the file in use as well.
+                if is_last_try and not self._finish_early():
+                    break
+                for segment in list(self._segments):
+                    if excess <= 0:
+                        return
+                    if segment is not self._active and segment.thinned_to < shed_class:
+                        excess -= self._thin_out(segment, shed_class)
+
+    def _finish_early(self) -> bool:
+        """Append no more to the file in use, so that it can be thinned out; not for a few bytes, or too many files."""
+        most_files = _FILES_OVER * self._limits.max_bytes // self._segment_bytes
+        with self._lock:
+            active = self._active
+            if active is None or active.size <= self._segment_bytes // 8 or len(self._segments) >= most_files:
+                return False
+            self._retire()
+            return True
 
     def _thin_out(self, segment: Segment, shed_class: int) -> int:
         before = segment.size
-        lost = segment.thin_out(shed_class)
-        with self._lock:
-            self._bytes -= before - segment.size
+        try:
+            lost = segment.thin_out(shed_class)
+        except OSError as problem:
+            self._stumble(segment, problem)
+            return 0
+        segment.close_reader()
         if not lost:
             return 0
         self._on_loss("spool_full", lost)
@@ -249,3 +258,25 @@ class DiskOutbox:
         if segment.is_done():
             self._finish(segment)
         return before - segment.size
+
+    def _expire(self, segment: Segment, oldest_s: float) -> bool:
+        """Give up the file's events taken before that time; return whether all were."""
+        while not segment.is_done():
+            start = segment.delivered_to
+            found = segment.read(_EXPIRE_EVENTS, _EXPIRE_BYTES)
+            # Stamps are whole seconds, rounded down.
+            aged = list(takewhile(lambda record: record.taken_s + 1 <= oldest_s, found.records))
+            is_all = len(aged) == len(found.records)
+            if aged or is_all:
+                self._settle(segment, start + (found.end if is_all else aged[-1].end), len(aged))
+            self._count_aged(aged)
+            if not is_all:
+                return False
+            self._report_gaps(segment, found.gaps)
+        self._finish(segment)
+        return True
+
+    def _count_aged(self, aged: list[Record]) -> None:
+        # No report tells of lost reports: that would never end.
+        if events := sum(record.shed_class != REPORT for record in aged):
+            self._on_loss("too_old", events)

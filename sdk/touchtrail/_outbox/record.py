@@ -15,6 +15,7 @@ MAGIC: Final = b"\xfeTT\xff"
 MAX_PAYLOAD: Final = 1_048_576
 _HEAD: Final = Struct("<4sIIB")
 _CRC: Final = Struct("<I")
+_TIMES: Final = 2**32
 MAX_RECORD: Final = _HEAD.size + MAX_PAYLOAD + _CRC.size
 _pack_head = _HEAD.pack
 _unpack_head = _HEAD.unpack_from
@@ -44,9 +45,11 @@ class Scan(NamedTuple):
     gaps: int
 
 
-def pack(payload: bytes, shed_class: int, taken_s: int) -> bytes:
-    """Return the event as one record."""
-    body = _pack_head(MAGIC, len(payload), taken_s, shed_class) + payload
+def pack(payload: bytes, shed_class: int, taken_s: float) -> bytes:
+    """Return the event as one record; a time of day before 1970 or after 2106 becomes the nearest there is."""
+    if not 0 <= taken_s < _TIMES:
+        taken_s = 0 if taken_s < 0 else _TIMES - 1
+    body = _pack_head(MAGIC, len(payload), int(taken_s), shed_class) + payload
     return body + _pack_crc(crc32(body))
 
 

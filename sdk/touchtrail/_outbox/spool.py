@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import os
 import re
+import stat
+import threading
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Final
+
+from touchtrail.options import Options, default_spool_dir
+
+from .segment import DRAFT, SET_ASIDE
 
 _FLAGS: Final = os.O_CLOEXEC | os.O_NOFOLLOW if os.name == "posix" else 0
 _DEAD_LETTERS: Final = "dead-letters.jsonl"
@@ -14,7 +21,14 @@ _DEAD_LETTERS_BYTES: Final = 8 * 1024 * 1024
 _LOCK_SUFFIX: Final = ".lock"
 _CLAIM_TRIES: Final = 20
 OWNER_PATTERN: Final = r"\d{19}-\d+-[0-9a-f]{16}"
+SEGMENT_NAME: Final = re.compile(rf"({OWNER_PATTERN})-\d{{6,}}\.seg")
 _LOCK_NAME: Final = re.compile(rf"({OWNER_PATTERN})\.lock")
+
+# No fork happens while a lock's descriptor is open and not noted: the child would hold the lock, unknowing, for
+# as long as it lives, and what its parent leaves behind could not be taken over.
+locking = threading.RLock()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=locking.acquire, after_in_parent=locking.release, after_in_child=locking.release)
 
 
 class Spool:
@@ -28,14 +42,19 @@ class Spool:
         self._path = path
         self._owner = ""
         self._locks: dict[str, int] = {}
+        self._turn = -1
+        self._removed: list[int] = []
         self.folder = -1
 
     def forget(self) -> None:
         """Close every descriptor, as a forked child must: a copy of the parent's lock would outlive the parent."""
-        for descriptor in (*self._locks.values(), self.folder):
-            if descriptor >= 0:
-                os.close(descriptor)
-        self._owner, self._locks, self.folder = "", {}, -1
+        with locking:
+            descriptors = (*self._locks.values(), *self._removed, self._turn, self.folder)
+            self._owner, self._locks, self._removed, self._turn, self.folder = "", {}, [], -1, -1
+            for descriptor in descriptors:
+                if descriptor >= 0:
+                    with suppress(OSError):
+                        os.close(descriptor)
 
     def exists(self) -> bool:
         """Open the folder if it is there; say whether it is."""
@@ -49,6 +68,10 @@ class Spool:
         Raises:
             OSError: the folder cannot be made, belongs to somebody else or is a link, or knows no locks.
         """
+        if self.folder >= 0 and not os.fstat(self.folder).st_nlink:
+            # Somebody removed the folder: begin a new one. Files of the old one can still be read through it.
+            self._removed.append(self.folder)
+            self._owner, self.folder = "", -1
         if not self._owner:
             if self.folder < 0:
                 os.makedirs(self._path, mode=0o700, exist_ok=True)
@@ -72,10 +95,6 @@ class Spool:
         """Return the names of all files in the folder."""
         return os.listdir(self.folder)
 
-    def lock_owners(self) -> set[str]:
-        """Return whose locks lie in the folder."""
-        return {found[1] for name in self.names() if (found := _LOCK_NAME.fullmatch(name))}
-
     def claim(self, owner: str) -> bool:
         """Try to get the owner's lock; False when it is held, by this process too."""
         import fcntl
@@ -83,41 +102,105 @@ class Spool:
         if owner in self._locks:
             return False
         name = owner + _LOCK_SUFFIX
-        lock = os.open(name, os.O_CREAT | os.O_RDWR | _FLAGS, 0o600, dir_fd=self.folder)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # Its last holder may have removed the file between our opening and locking it.
-            held = os.fstat(lock).st_ino == os.stat(name, dir_fd=self.folder).st_ino
-        except (BlockingIOError, FileNotFoundError):
-            held = False
-        except OSError:
-            os.close(lock)
-            raise
-        if held:
-            self._locks[owner] = lock
-        else:
-            os.close(lock)
+        with locking:
+            lock = os.open(name, os.O_CREAT | os.O_RDWR | _FLAGS, 0o600, dir_fd=self.folder)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                # Its last holder may have removed the file between our opening and locking it.
+                held = os.fstat(lock).st_ino == os.stat(name, dir_fd=self.folder).st_ino
+            except (BlockingIOError, FileNotFoundError):
+                held = False
+            except OSError:
+                os.close(lock)
+                raise
+            if held:
+                self._locks[owner] = lock
+            else:
+                os.close(lock)
         return held
 
-    def release(self, owner: str) -> None:
-        """Remove a lock whose files are all gone, with what a kill left of a rewritten file."""
-        lock = self._locks.pop(owner, -1)
-        if lock < 0:
+    def is_claimed(self, owner: str) -> bool:
+        """Say whether this process holds the owner's lock."""
+        return owner in self._locks
+
+    @contextmanager
+    def turn(self) -> Iterator[bool]:
+        """Give True to one process at a time, False to whoever comes meanwhile; ends with the block."""
+        import fcntl
+
+        with locking:
+            if self._turn < 0:
+                self._turn = os.open(".", os.O_RDONLY | os.O_DIRECTORY | _FLAGS, dir_fd=self.folder)
+        try:
+            fcntl.flock(self._turn, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
             return
-        for name in self.names():
-            if name == owner + _LOCK_SUFFIX or (name.startswith(owner) and name.endswith(".tmp")):
-                with suppress(FileNotFoundError):
-                    os.unlink(name, dir_fd=self.folder)
-        os.close(lock)
+        try:
+            yield True
+        finally:
+            fcntl.flock(self._turn, fcntl.LOCK_UN)
+
+    def release(self, owner: str) -> None:
+        """Remove a lock whose files are all gone."""
+        with locking:
+            lock = self._locks.pop(owner, -1)
+            if lock >= 0:
+                with suppress(OSError):
+                    os.unlink(owner + _LOCK_SUFFIX, dir_fd=self.folder)
+                os.close(lock)
+
+    def held_for_others(self) -> int:
+        """Return how many dead processes' locks this process holds."""
+        return len(self._locks) - bool(self._owner)
+
+    def remove(self, name: str) -> None:
+        """Remove a file if it is there."""
+        with suppress(FileNotFoundError):
+            os.unlink(name, dir_fd=self.folder)
+
+    def is_file(self, name: str) -> bool:
+        """Say whether there is a file of that name, and not a link or a folder."""
+        try:
+            return stat.S_ISREG(os.stat(name, dir_fd=self.folder, follow_symlinks=False).st_mode)
+        except OSError:
+            return False
 
     def total_bytes(self) -> int:
-        """Return the size of everybody's spool files."""
-        total = 0
+        """Return the size of everybody's spool files, those set aside included."""
+        return sum(self._sizes((".seg", SET_ASIDE)).values())
+
+    def drop_set_aside(self, excess: int) -> int:
+        """Remove files that were set aside, oldest first, until so many bytes are free; return how many are."""
+        freed = 0
+        for name, size in sorted(self._sizes((SET_ASIDE,)).items()):
+            if freed >= excess:
+                break
+            with suppress(FileNotFoundError):
+                os.unlink(name, dir_fd=self.folder)
+            freed += size
+        return freed
+
+    def leftovers(self) -> dict[str, list[str]]:
+        """Return everybody's spool files and drafts (`.tmp`, left by a kill) by owner, oldest owner and file first.
+
+        An owner may have a lock and no files.
+        """
+        found: dict[str, list[str]] = {}
+        for name in sorted(self.names()):
+            if lock := _LOCK_NAME.fullmatch(name):
+                found.setdefault(lock[1], [])
+            elif file := SEGMENT_NAME.fullmatch(name.removesuffix(DRAFT)):
+                found.setdefault(file[1], []).append(name)
+        return dict(sorted(found.items()))
+
+    def _sizes(self, suffixes: tuple[str, ...]) -> dict[str, int]:
+        sizes = {}
         for name in self.names():
-            if name.endswith(".seg"):
+            if name.endswith(suffixes):
                 with suppress(FileNotFoundError):
-                    total += os.stat(name, dir_fd=self.folder, follow_symlinks=False).st_size
-        return total
+                    sizes[name] = os.stat(name, dir_fd=self.folder, follow_symlinks=False).st_size
+        return sizes
 
     def keep_dead_letter(self, line: bytes) -> None:
         """Append one line; at 8 MB the file becomes ``.1``, which the next one replaces."""
@@ -139,6 +222,35 @@ class Spool:
                 if not any(name.startswith(owner) and name.endswith(".seg") for name in left):
                     self.release(owner)
         self.forget()
+
+
+def spool_folder(options: Options) -> str:
+    """Return the folder of a collector address and key: what was taken for one must never be delivered to another."""
+    import hashlib
+
+    sender = hashlib.sha256(f"{options.url.rstrip('/')}\0{options.key}".encode()).hexdigest()[:32]
+    base = default_spool_dir() if options.spool_dir is None else os.fspath(options.spool_dir)
+    return os.path.join(base, sender)
+
+
+def try_lock(path: str) -> int:
+    """Return a descriptor that holds the folder's lock as long as it is open, or -1 when another process has it.
+
+    Raises:
+        OSError: no such folder, or it knows no locks.
+    """
+    import fcntl
+
+    with locking:
+        folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | _FLAGS)
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as problem:
+            os.close(folder)
+            if isinstance(problem, BlockingIOError):
+                return -1
+            raise
+    return folder
 
 
 def _open_folder(path: str) -> int:

@@ -56,6 +56,7 @@ from .consideration import (
     WishlistItemMovedToCart,
     WishlistItemRemoved,
 )
+from .delivery import EventsLost
 from .experience import (
     ConsentGiven,
     ConsentWithdrawn,
@@ -164,6 +165,7 @@ VOCABULARY: dict[str, type[Event]] = {
         EmailSpam,
         EmailUnsubscribed,
         EventAttended,
+        EventsLost,
         ExchangeCreated,
         ExperimentViewed,
         FeedbackGiven,
@@ -282,6 +284,7 @@ __all__ = [
     "Event",
     "EventAttended",
     "EventSpec",
+    "EventsLost",
     "ExchangeCreated",
     "ExperimentViewed",
     "FeedbackGiven",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Container, Iterable
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import msgspec
 import numpy as np
@@ -12,10 +12,13 @@ from ...store.quality_questions import Counters, EventKindRow, EventKinds, Ledge
 from ...store.questions import OrderRow
 from .context import ReportContext
 from .conversion_paths import Selection, Window, WindowParameters, gather_paths, load_orders, placed_in, resolve_window
+from .data_quality_losses import LOSS_EVENT, LossCount, SourceLosses, losses_action, read_losses
+from .data_quality_rejects import QuarantineFill, RejectDay, Rejects, RejectTrend, read_rejects
 from .quality_checks import Check, Figures, judge
 from .scope import Frame, ReportScope, is_derived_otherwise, open_frame
 
 _REJECTED = "rejected:"
+_AT_THE_DOOR = ("sent", "accepted", "duplicates", "rejected", "dropped", "refused")
 _LISTED = 20
 
 
@@ -41,15 +44,22 @@ class RejectCount(msgspec.Struct, frozen=True, kw_only=True):
 class SourceQuality(msgspec.Struct, frozen=True, kw_only=True):
     """One sender. ``accepted``, ``duplicates``, ``rejected`` as counted at the door, the rest from the log.
 
+    Its own reports of losses are in ``dropped`` and ``refused`` as what they say, and count as events nowhere.
+
     Args:
+        sent: ``accepted`` + ``duplicates`` + ``rejected`` + ``dropped`` + ``refused``.
+        dropped, refused: events it took and lost, and events it never took, as it says.
         last_occurred_ms, last_received_ms: None = nothing in the period.
     """
 
     source: str
+    sent: int
     accepted: int
     duplicates: int
     rejected: int
     rejected_by_code: tuple[RejectCount, ...]
+    dropped: int
+    refused: int
     events: int
     custom: int
     late: int
@@ -100,6 +110,8 @@ class DataQualityReport(msgspec.Struct, frozen=True, kw_only=True):
     """Checks first, then what they rest on.
 
     Args:
+        losses: the reason with most events first; per source and outcome at most twenty reasons and a row for the rest.
+        rejects: by code, most first, against the period before; ``reject_days`` the same day by day.
         conflicts, ledger_gaps: at most twenty of each.
     """
 
@@ -110,7 +122,11 @@ class DataQualityReport(msgspec.Struct, frozen=True, kw_only=True):
     figures: Figures
     checks: tuple[Check, ...]
     sources: tuple[SourceQuality, ...]
+    losses: tuple[LossCount, ...]
+    rejects: tuple[RejectTrend, ...]
+    reject_days: tuple[RejectDay, ...]
     quarantine: tuple[QuarantineCount, ...]
+    quarantine_fill: QuarantineFill
     custom_events: tuple[CustomEvent, ...]
     conflicts: tuple[OrderConflict, ...]
     ledger_gaps: tuple[LedgerGap, ...]
@@ -120,8 +136,18 @@ class _Log(msgspec.Struct, frozen=True, kw_only=True):
     """What the log and the door say of the period."""
 
     sources: tuple[SourceQuality, ...]
+    losses: tuple[LossCount, ...]
     quarantine: tuple[QuarantineCount, ...]
+    rejects: Rejects
     custom: tuple[CustomEvent, ...]
+
+
+class _Door(NamedTuple):
+    """What was counted of one source before its events were in the log."""
+
+    source: str
+    counts: dict[str, int]
+    losses: SourceLosses
 
 
 class _Ledger(msgspec.Struct, frozen=True, kw_only=True):
@@ -147,9 +173,13 @@ def data_quality(context: ReportContext, parameters: DataQualityParameters) -> D
         late_hours=parameters.late_hours,
         skew_s=parameters.skew_s,
         figures=figures,
-        checks=judge(figures),
+        checks=judge(figures, {"lost": losses_action(log.losses)}),
         sources=log.sources,
+        losses=log.losses,
+        rejects=log.rejects.trends,
+        reject_days=log.rejects.days,
         quarantine=log.quarantine,
+        quarantine_fill=log.rejects.fill,
         custom_events=log.custom,
         conflicts=tuple(_conflict(order) for order in ledger.conflicting[::-1][:_LISTED]),
         ledger_gaps=ledger.gaps,
@@ -162,10 +192,12 @@ def _figures(context: ReportContext, frame: Frame, log: _Log, ledger: _Ledger) -
     whole = context.query.ask(question)[0]
     sums = {
         name: sum(getattr(source, name) for source in log.sources)
-        for name in ("events", "accepted", "duplicates", "rejected", "custom", "late", "skewed", "future")
+        for name in ("events", *_AT_THE_DOOR, "custom", "late", "skewed", "future")
     }
     return Figures(
+        lost=sums["dropped"] + sums["refused"],
         quarantined=sum(row.n for row in log.quarantine),
+        pushed_out=log.rejects.fill.dropped,
         waiting=frame.scope.waiting_events,
         personless=max(0, whole.events_derived - whole.events_of_persons - whole.events_personless),
         persons=whole.persons,
@@ -187,8 +219,9 @@ def _read_log(context: ReportContext, frame: Frame, parameters: DataQualityParam
     query = context.query
     span = {"shop_id": frame.shop_id, "start_ms": frame.start_ms, "end_ms": frame.end_ms}
     limits = {"late_ms": parameters.late_hours * 3_600_000, "skew_ms": parameters.skew_s * 1000}
-    kinds = query.ask(EventKinds(**span, **limits))
+    kinds = [row for row in query.ask(EventKinds(**span, **limits)) if row.name != LOSS_EVENT]
     names = {row.source_id: row.name for row in query.ask(Sources(shop_id=frame.shop_id))}
+    losses = read_losses(context, frame, names)
     counters = query.ask(Counters(shop_id=frame.shop_id, first_day=frame.days[0], last_day=frame.days[1]))
     counts: dict[int, dict[str, int]] = {source_id: {} for source_id in names}
     for row in counters:
@@ -197,9 +230,14 @@ def _read_log(context: ReportContext, frame: Frame, parameters: DataQualityParam
     custom.sort(key=lambda row: (-row.events, row.name, row.source_id))
     return _Log(
         sources=tuple(
-            _source(name, counts[source_id], [row for row in kinds if row.source_id == source_id], context.event_types)
+            _source(
+                _Door(name, counts[source_id], losses.by_source[source_id]),
+                [row for row in kinds if row.source_id == source_id],
+                context.event_types,
+            )
             for source_id, name in names.items()
         ),
+        losses=losses.counts,
         quarantine=tuple(
             QuarantineCount(
                 source=names.get(row.source_id or 0),
@@ -211,18 +249,26 @@ def _read_log(context: ReportContext, frame: Frame, parameters: DataQualityParam
             )
             for row in query.ask(Quarantine(**span))
         ),
+        rejects=read_rejects(context, frame),
         custom=tuple(CustomEvent(source=names[row.source_id], name=row.name, n=row.events) for row in custom),
     )
 
 
-def _source(name: str, counts: dict[str, int], kinds: Iterable[EventKindRow], known: Container[str]) -> SourceQuality:
+def _source(door: _Door, kinds: Iterable[EventKindRow], known: Container[str]) -> SourceQuality:
     rows = list(kinds)
+    counts, losses = door.counts, door.losses
     rejected = {key.removeprefix(_REJECTED): n for key, n in counts.items() if key.startswith(_REJECTED)}
+    # The door counts a report of losses as an event it took.
+    accepted = max(counts.get("accepted", 0) - losses.reports, 0)
+    duplicates = counts.get("duplicate", 0)
     return SourceQuality(
-        source=name,
-        accepted=counts.get("accepted", 0),
-        duplicates=counts.get("duplicate", 0),
+        source=door.source,
+        sent=accepted + duplicates + sum(rejected.values()) + losses.dropped + losses.refused,
+        accepted=accepted,
+        duplicates=duplicates,
         rejected=sum(rejected.values()),
+        dropped=losses.dropped,
+        refused=losses.refused,
         rejected_by_code=tuple(RejectCount(code=code, n=n) for code, n in sorted(rejected.items())),
         events=sum(row.events for row in rows),
         custom=sum(row.events for row in rows if row.name not in known),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Literal, NamedTuple
 
 import msgspec
@@ -13,12 +15,15 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     Args:
         events: received in the period, of the shop's sources.
         accepted, duplicates, rejected: as counted at the door in the period, by UTC day.
+        dropped, refused: events the senders took and lost, and never took, as they told on these days; ``lost`` both.
+        sent: ``accepted`` + ``duplicates`` + ``rejected`` + ``lost``: nothing is lost without a count.
         quarantined: rejects of the period that are still open.
+        pushed_out: open rejects that had to go in the period, because quarantine was full or they were too old.
         waiting: events in the log that are not in the derived data yet.
         custom: events of the period whose name the vocabulary lacks.
         late, skewed, future: events of the period that came late, whose sender's clock and ours differed at
             sending, that claim to have occurred after they were received.
-        personless: derived events that belong to nobody, advertising costs and media flights aside; all shops.
+        personless: derived events that belong to nobody; costs, media flights and losses aside; all shops.
         persons, bots, bot_events: people, those taken for robots, and their events; over all time.
         orders: placed in the period, in any currency; ``orders_own_currency`` in the report's.
         unknown_orders: orders of which only later events have come, never the placing; over all time.
@@ -30,10 +35,15 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     events: int
+    sent: int
     accepted: int
     duplicates: int
     rejected: int
+    dropped: int
+    refused: int
+    lost: int
     quarantined: int
+    pushed_out: int
     waiting: int
     custom: int
     late: int
@@ -94,6 +104,20 @@ _RULES = (
         0.0,
         "Rejected events are in no report until they are repaired.",
         "`touchtrail quarantine list` shows why; repair the sender, then `touchtrail quarantine replay`.",
+    ),
+    _Rule(
+        "pushed_out",
+        None,
+        0.0,
+        "Rejected events had to go before they were repaired: nothing brings them back.",
+        "Repair or dismiss rejects earlier, repair the sender, or raise the limits in [quarantine].",
+    ),
+    _Rule(
+        "lost",
+        "sent",
+        0.001,
+        "Events were lost before they reached the collector: no report has them, and nothing brings them back.",
+        "`losses` says what to do for each reason.",
     ),
     _Rule(
         "duplicates",
@@ -191,13 +215,17 @@ _RULES = (
 _RANKING = ("wrong", "look", "note", "ok")
 
 
-def judge(figures: Figures) -> tuple[Check, ...]:
-    """Return every check, those that need a look first, otherwise in a fixed order."""
-    checks = [_judge_one(rule, figures) for rule in _RULES]
+def judge(figures: Figures, actions: Mapping[str, str | None] = MappingProxyType({})) -> tuple[Check, ...]:
+    """Return every check, those that need a look first, otherwise in a fixed order.
+
+    Args:
+        actions: what to do, by figure, where what was found says more than the rule; None = the rule's own words.
+    """
+    checks = [_judge_one(rule, figures, actions.get(rule.figure) or rule.action) for rule in _RULES]
     return tuple(sorted(checks, key=lambda check: _RANKING.index(check.state)))
 
 
-def _judge_one(rule: _Rule, figures: Figures) -> Check:
+def _judge_one(rule: _Rule, figures: Figures, action: str) -> Check:
     n = int(getattr(figures, rule.figure))
     whole = None if rule.whole is None else int(getattr(figures, rule.whole))
     state: Literal["ok", "note", "look", "wrong"] = "ok"
@@ -205,4 +233,4 @@ def _judge_one(rule: _Rule, figures: Figures) -> Check:
         state = "wrong"
     elif n:
         state = "look" if whole is None or n > (rule.look_from or 0.0) * whole else "note"
-    return Check(name=rule.figure, state=state, n=n, of=whole, meaning=rule.meaning, action=rule.action)
+    return Check(name=rule.figure, state=state, n=n, of=whole, meaning=rule.meaning, action=action)

@@ -1,103 +1,36 @@
-"""Background delivery: batches from the outbox to the collector, at least once, every loss counted with its reason."""
+"""The thread that sends what waits in the outbox, one request at a time."""
 
 from __future__ import annotations
 
-import logging
 import random
+import sys
 import threading
 import time
 import zlib
-from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from ._envelope import assemble
-from ._outbox import Batch, DiskOutbox, MemoryOutbox, Outbox
-from ._transport import Ack, Reply, Transport, read_ack, retry_after_s
-from .errors import TransportError
+from touchtrail._envelope import assemble
+from touchtrail._outbox import Batch, DiskOutbox, MemoryOutbox, Outbox
+from touchtrail._transport import Ack, HttpTransport, Reject, Reply, Transport, read_ack, read_date, retry_after_s
+from touchtrail.errors import EventRefusedError, TransportError
+
+from .clock import ClockOffset, sound
+from .losses import loss_report
+from .tally import Tally
 
 if TYPE_CHECKING:
-    from .options import Options
+    from touchtrail.options import Options
 
 _TEND_S: Final = 1.0
 _IDLE_S: Final = 5.0
-_LOG_EVERY_S: Final = 60.0
 # Level 1 halves the time of the default level 6 and gives away a tenth of the size on JSON.
 _GZIP_LEVEL: Final = 1
 _GZIP_WINDOW: Final = 31
 _REST: Final = 3
 _LONGEST_REST_S: Final = 0.02
-
-
-class Health(msgspec.Struct, frozen=True, kw_only=True):
-    """How delivery stands. Over the life of a process: what was tracked is delivered, duplicates, rejected, dropped
-    or still waiting; events adopted from dead processes come on top.
-
-    Args:
-        state: `new`, `running`, `retrying` (the collector cannot be reached), `paused` (it refuses us: address or
-            key are wrong), `closed`.
-        tracked: events ``track`` took.
-        delivered: events the collector stored.
-        duplicates: events the collector had already.
-        rejected: events the collector refused; they stand in the dead-letter file.
-        dropped: events that were taken and then lost, by reason.
-        refused: events ``track`` did not take, by reason.
-        spooled_bytes: bytes that wait for delivery.
-        last_error: what went wrong last; None since the last success.
-    """
-
-    state: str
-    tracked: int
-    delivered: int
-    duplicates: int
-    rejected: int
-    dropped: dict[str, int]
-    refused: dict[str, int]
-    spooled_bytes: int
-    last_error: str | None
-
-
-class Tally:
-    """Counts what became of events, from any thread, and says each problem once a minute."""
-
-    def __init__(self) -> None:
-        self.reset()
-
-    def reset(self) -> None:
-        """Begin at zero: a forked child counts its own events."""
-        self._lock = threading.RLock()
-        self._said: dict[str, float] = {}
-        self.delivered = 0
-        self.duplicates = 0
-        self.rejected = 0
-        self.dropped: Counter[str] = Counter()
-        self.refused: Counter[str] = Counter()
-
-    def drop(self, reason: str, events: int) -> None:
-        """Count events that were taken and are lost."""
-        with self._lock:
-            self.dropped[reason] += events
-        self.say(f"dropped:{reason}", f"events were given up: {reason}")
-
-    def refuse(self, reason: str) -> None:
-        """Count an event that was not taken."""
-        with self._lock:
-            self.refused[reason] += 1
-        self.say(f"refused:{reason}", f"track() refused an event: {reason}")
-
-    def say(self, problem: str, message: str, *, loud: bool = False) -> None:
-        """Log a problem, at most once a minute; never with anything an event holds."""
-        now = time.monotonic()
-        if now - self._said.get(problem, -_LOG_EVERY_S) < _LOG_EVERY_S:
-            return
-        self._said[problem] = now
-        logger = logging.getLogger("touchtrail")
-        if not logger.handlers:
-            # A library prints nothing unless the program wants its log (Python's "last resort" would).
-            logger.addHandler(logging.NullHandler())
-        logger.log(logging.ERROR if loud else logging.WARNING, "%s", message)
 
 
 class Worker:
@@ -124,17 +57,19 @@ class Worker:
         self._transport = transport
         self._tally = tally
         self._options = options
-        self._clock = clock
+        self._clock = sound(clock)
         self._random = random.Random()  # noqa: S311 - spreads retries, keeps no secret
         self._headers = {
             "Authorization": f"Bearer {options.key}",
             "Content-Type": "application/json",
             "User-Agent": user_agent,
         }
+        self._sender = user_agent
         self._most_events = options.batch_events
         self._failures = 0
         self._thread: threading.Thread | None = None
         self._start_lock = threading.Lock()
+        self._running = threading.Lock()
         self._bell = threading.Event()
         self._progress = threading.Condition()
         self._asked = 0
@@ -143,18 +78,40 @@ class Worker:
         self.is_asleep = True
         self.state = "new"
         self.last_error: str | None = None
+        self.clock_offset = ClockOffset()
+        self._told: set[str] = set()
+        tally.on_news = self.wake
 
     def wake(self) -> None:
         """Make sure the thread looks at the outbox soon; starts it when there is none."""
         self.is_asleep = False
         thread = self._thread
         if thread is None or not thread.is_alive():
+            if _is_before_uwsgi_forks():
+                self.is_asleep = True
+                return
             self._start()
         self._bell.set()
 
-    def flush(self, timeout_s: float) -> bool:
-        """Send everything now; return whether all that was taken before is settled within the time."""
+    def hurry(self) -> None:
+        """Let the thread, if there is one, send what waits now."""
+        if self.is_running():
+            with self._progress:
+                self._asked += 1
+            self._bell.set()
+
+    def is_hopeless(self) -> bool:
+        """Say whether the collector is out of reach, and what waits outlives the process: no use in waiting."""
+        return self.state in ("retrying", "paused") and self._outbox.is_durable()
+
+    def flush(self, timeout_s: float, *, while_hopeful: bool = False) -> bool:
+        """Send everything now; return whether all that was taken before is settled within the time.
+
+        Args:
+            while_hopeful: wait no longer than until an attempt fails, if what waits is on disk.
+        """
         deadline = time.monotonic() + timeout_s
+        self.report_losses(everything=True)
         mark = self._outbox.mark()
         with self._progress:
             self._asked += 1
@@ -163,7 +120,8 @@ class Worker:
         with self._progress:
             while not (self._answered >= mine and self._outbox.is_settled_to(mark)):
                 left_s = deadline - time.monotonic()
-                if left_s <= 0 or not self._progress.wait(left_s):
+                is_over = left_s <= 0 or (while_hopeful and self.is_hopeless())
+                if is_over or not self._progress.wait(left_s):
                     return self._answered >= mine and self._outbox.is_settled_to(mark)
         return True
 
@@ -178,9 +136,26 @@ class Worker:
         thread.join(timeout_s)
         return not thread.is_alive()
 
+    def forget(self) -> None:
+        """Let go of the parent's connection in a forked child, where another worker takes over."""
+        if isinstance(self._transport, HttpTransport):
+            self._transport.forget()
+
     def is_running(self) -> bool:
         """Say whether the thread lives."""
         return self._thread is not None and self._thread.is_alive()
+
+    def report_losses(self, *, everything: bool = False) -> None:
+        """Put what the collector should know of lost events into the outbox; each loss is told of once.
+
+        Args:
+            everything: also losses whose reason was told of less than a minute ago.
+        """
+        for losses in self._tally.take_unreported(everything=everything):
+            try:
+                self._outbox.append_report(loss_report(losses, self._sender))
+            except EventRefusedError:
+                self._tally.put_back(losses)
 
     def step(self) -> float | None:
         """Send one batch.
@@ -192,14 +167,19 @@ class Worker:
         if found is None:
             return None
         batch, outbox = found
+        sent_s = self._clock()
         try:
-            reply = self._transport.send(*self._request(batch))
+            reply = self._transport.send(*self._request(batch, sent_s))
         except TransportError as problem:
-            return self._fail("retrying", f"the collector cannot be reached ({problem})")
+            return self._put_off("retrying", f"the collector cannot be reached ({problem})")
+        if self.clock_offset.observe(reply.date, sent_s, self._clock()):
+            self._tally.say(
+                "clock", f"this machine's clock is {-(self.clock_offset.seconds or 0):+.0f} s off the collector's"
+            )
         return self._handle(reply, batch, outbox)
 
-    def _request(self, batch: Batch) -> tuple[bytes, dict[str, str]]:
-        body = assemble(batch.payloads, int(self._clock() * 1000))
+    def _request(self, batch: Batch, sent_s: float) -> tuple[bytes, dict[str, str]]:
+        body = assemble(batch.payloads, int(sent_s * 1000))
         if len(body) <= self._options.gzip_above_bytes:
             return body, self._headers
         press = zlib.compressobj(_GZIP_LEVEL, zlib.DEFLATED, _GZIP_WINDOW)
@@ -208,22 +188,29 @@ class Worker:
     def _handle(self, reply: Reply, batch: Batch, outbox: DiskOutbox | MemoryOutbox) -> float:
         status = reply.status
         ack = read_ack(reply, len(batch.payloads)) if status < 500 else None
-        if ack is not None and (status < 300 or ack.rejected):
+        if ack is not None and (status < 300 or ack.rejected) and _names_the_rejected(ack, batch.payloads):
             self._settle(ack, batch, outbox)
             return 0.0
         if status == 413:
             return self._make_smaller(batch, outbox)
         if status in (408, 429) or status >= 500:
-            asked_s = retry_after_s(reply.retry_after, self._options.retry_after_max_s, time.time())
-            return self._fail("retrying", f"the collector answers {status}", at_least_s=asked_s)
-        return self._fail("paused", _PAUSED.get(status, _PAUSED_OTHERWISE).format(status=status))
+            # A date is meant by the collector's clock: only where the answer does not show it, ours has to do.
+            now_s = read_date(reply.date) or self._clock()
+            asked_s = retry_after_s(reply.retry_after, self._options.retry_after_max_s, now_s)
+            return self._put_off("retrying", f"the collector answers {status}", at_least_s=asked_s)
+        return self._put_off("paused", _PAUSED.get(status, _PAUSED_OTHERWISE).format(status=status))
 
     def _settle(self, ack: Ack, batch: Batch, outbox: DiskOutbox | MemoryOutbox) -> None:
+        reports = len(batch.reports)
         for reject in ack.rejected:
-            self._bury(batch.payloads[reject.index], reject.code, reject.field, reject.message)
+            if reject.index in batch.reports:
+                reports -= 1
+            else:
+                self._bury(batch.payloads[reject.index], reject)
         outbox.settle(batch)
-        self._tally.delivered += ack.accepted
-        self._tally.duplicates += ack.duplicates
+        # Reports of losses are no events the shop knows of: they stand in none of its counts.
+        self._tally.delivered += ack.accepted - min(reports, ack.accepted)
+        self._tally.duplicates += ack.duplicates - max(reports - ack.accepted, 0)
         self._failures = 0
         self._most_events = min(self._most_events * 2, self._options.batch_events)
         self.state, self.last_error = "running", None
@@ -232,15 +219,22 @@ class Worker:
         if len(batch.payloads) > 1:
             self._most_events = len(batch.payloads) // 2
             return 0.0
-        self._bury(batch.payloads[0], "too_large", None, "the collector takes no request of this size")
+        self._bury(batch.payloads[0], Reject(index=0, code="too_large", message=_TOO_LARGE), is_unseen=True)
         outbox.settle(batch)
         return 0.0
 
-    def _bury(self, payload: bytes, code: str, field: str | None, message: str) -> None:
-        letter = {"code": code, "field": field, "message": message, "event": msgspec.Raw(payload)}
+    def _bury(self, payload: bytes, reject: Reject, *, is_unseen: bool = False) -> None:
+        code, field = reject.code, reject.field
+        letter = {"code": code, "field": field, "message": reject.message, "event": msgspec.Raw(payload)}
         self._outbox.keep_dead_letter(msgspec.json.encode(letter) + b"\n")
-        self._tally.rejected += 1
+        self._tally.reject(code, is_unseen=is_unseen)
         self._tally.say(f"rejected:{code}", f"the collector rejected an event: {code}, field {field}")
+
+    def _put_off(self, state: str, message: str, *, at_least_s: float = 0.0) -> float:
+        """Note that an attempt failed. Only now may events be given up for their age: whoever can be reached gets
+        old events rather than none."""
+        self._outbox.expire()
+        return self._fail(state, message, at_least_s=at_least_s)
 
     def _fail(self, state: str, message: str, *, at_least_s: float = 0.0) -> float:
         longest_s = min(self._options.backoff_min_s * 2.0 ** min(self._failures, 30), self._options.backoff_max_s)
@@ -254,22 +248,29 @@ class Worker:
         with self._start_lock:
             if self._is_stopping or (self._thread is not None and self._thread.is_alive()):
                 return
+            if not threading.main_thread().is_alive():
+                # The interpreter is ending (Python 3.12 would raise): what is on disk is for the next process.
+                self.is_asleep = True
+                return
             thread = threading.Thread(target=self._run, name="touchtrail", daemon=True)
+            # Noted first: a signal handler of the shop's may raise while it starts.
+            self._thread = thread
             try:
                 thread.start()
             except RuntimeError as problem:
                 # No more threads, or the interpreter is ending: the events are kept, a later call tries again.
                 self._tally.say("no_thread", f"the delivery thread cannot be started ({problem})")
                 self.is_asleep = True
-            else:
-                self._thread = thread
 
     def _run(self) -> None:
+        if not self._running.acquire(blocking=False):
+            return
         self.state = "running"
         try:
             while not self._is_stopping:
                 self._round()
         finally:
+            self._running.release()
             self.is_asleep = True
             self._announce(self._asked)
             if self._is_stopping:
@@ -278,7 +279,7 @@ class Worker:
     def _round(self) -> None:
         asked = self._asked
         try:
-            self._outbox.tend()
+            self._tend(at_once=asked > self._answered)
             wait_s = self._step_gently()
             while wait_s == 0.0 and not self._is_stopping:
                 self._announce(0)
@@ -301,6 +302,14 @@ class Worker:
             self._bell.wait(min(_REST * (time.thread_time() - began_s), _LONGEST_REST_S))
         return wait_s
 
+    def _tend(self, *, at_once: bool = False) -> None:
+        self._outbox.tend(at_once=at_once)
+        for folder, waiting_bytes in self._outbox.other_spools().items():
+            if folder not in self._told:
+                self._told.add(folder)
+                self._tally.say(f"other:{folder}", _OTHER_SPOOL.format(bytes=waiting_bytes, folder=folder))
+        self.report_losses()
+
     def _announce(self, answered: int) -> None:
         with self._progress:
             self._answered = max(self._answered, answered)
@@ -311,11 +320,12 @@ class Worker:
         self._bell.clear()
         self.is_asleep = True
         # In this order: an event that came before we slept is seen here, one that comes after rings.
-        if not (self._has_orders() or self._outbox.has_pending()):
-            self._bell.wait(_IDLE_S)
+        if not (self._has_orders() or self._outbox.has_ready()):
+            # What waits but cannot be read now is tried again soon.
+            self._bell.wait(_TEND_S if self._outbox.has_pending() else _IDLE_S)
         self.is_asleep = False
         self._bell.clear()
-        if not self._has_orders() and self._outbox.has_pending():
+        if not self._has_orders() and self._outbox.has_ready():
             self._bell.wait(self._options.linger_s)
 
     def _back_off(self, wait_s: float) -> None:
@@ -325,7 +335,7 @@ class Worker:
             self._bell.clear()
             if not self._has_orders():
                 self._bell.wait(min(left_s, _TEND_S))
-            self._outbox.tend()
+            self._tend()
 
     def _has_orders(self) -> bool:
         return self._is_stopping or self._answered < self._asked
@@ -339,6 +349,23 @@ class Worker:
         self._transport.close()
 
 
+class _Named(msgspec.Struct):
+    event_id: str
+
+
+# A collector that cannot read an event gives back no more of its id.
+_ID_SHOWN: Final = 128
+_id_decoder = msgspec.json.Decoder(_Named)
+
+
+def _names_the_rejected(ack: Ack, payloads: list[bytes]) -> bool:
+    """Say whether each rejection's id is that of the event it points at: whichever of two is buried, one is lost."""
+    return all(
+        reject.id is None or _id_decoder.decode(payloads[reject.index]).event_id[:_ID_SHOWN] == reject.id[:_ID_SHOWN]
+        for reject in ack.rejected
+    )
+
+
 _PAUSED: Final = {
     401: "the collector does not know the key (401): check TOUCHTRAIL_KEY or Client(key=…)",
     403: "the collector does not allow this key here (403)",
@@ -347,3 +374,19 @@ _PAUSED: Final = {
     421: "the collector does not serve this host name (421): check its allowed hosts",
 }
 _PAUSED_OTHERWISE: Final = "the answer ({status}) is not a collector's word on the events: check address and versions"
+_TOO_LARGE: Final = "the collector takes no request of this size"
+_OTHER_SPOOL: Final = (
+    "{bytes} bytes of events wait for another collector address or key; deliver them with the old address and key, "
+    "or here: touchtrail drain --spool {folder}"
+)
+
+
+def _is_before_uwsgi_forks() -> bool:
+    """Say whether this is uWSGI's first process, which loads the app and then forks its workers.
+
+    It forks in C, so Python does not know: a thread that waits at that moment leaves the workers an interpreter lock
+    that nobody gives back (seen with uWSGI 2.0.21: the first ``track`` in a worker never returned). What was tracked
+    stays on disk; the first worker takes it over.
+    """
+    uwsgi = sys.modules.get("uwsgi")
+    return uwsgi is not None and not (uwsgi.worker_id() or uwsgi.mule_id())

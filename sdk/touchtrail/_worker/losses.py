@@ -1,0 +1,29 @@
+"""Telling the collector of events that never reached it: one `events_lost` per reason."""
+
+from __future__ import annotations
+
+from touchtrail._envelope import ID_LENGTH, Envelope, encode, new_event_id, rfc3339
+from touchtrail.events import EventsLost
+
+from .tally import Losses
+
+_MAX_BYTES = 4_096
+
+
+def loss_report(losses: Losses, sender: str) -> bytes:
+    """Return the encoded event that tells of the losses.
+
+    Args:
+        sender: name and version of this client.
+    """
+    until = rfc3339(int(losses.until_s * 1000))
+    lost = EventsLost(
+        outcome=losses.outcome,
+        reason=losses.reason[:ID_LENGTH],
+        events=losses.events,
+        since=rfc3339(int(losses.since_s * 1000)),
+        until=until,
+        sender=sender,
+    )
+    envelope = Envelope(event_id=new_event_id(), name=lost.spec.name, occurred_at=until, properties=lost)
+    return encode(envelope, _MAX_BYTES)

@@ -1,0 +1,70 @@
+"""Every metric stands in collector/README.md with its labels, and nothing else does; alerts name metrics there are."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from prometheus_client.core import Metric
+
+from reference_page import COLLECTOR, names_in, read_rows, read_sections
+from touchtrail_collector.host import PluginHost
+from touchtrail_collector.services.collector import Collector
+from touchtrail_collector.settings import Settings, StoreSettings
+from touchtrail_collector.store.engine import EventRow, RejectRow
+from touchtrail_collector.web.metrics import CollectorMetrics, RequestTally
+
+OPERATIONS = COLLECTOR.with_name("OPERATIONS.md")
+
+
+class Quiet:
+    """A plugin without hooks, so that there is one to tell of."""
+
+
+@pytest.fixture(scope="module")
+def families(tmp_path_factory: pytest.TempPathFactory) -> list[Metric]:
+    """Return every family a collector tells that has an event, a reject, a request and a plugin."""
+    settings = Settings(store=StoreSettings(db=tmp_path_factory.mktemp("metrics") / "shop.db"))
+    collector = Collector(settings, PluginHost.of({"channel.quiet": Quiet()}), starts_projector=False)
+    try:
+        event = EventRow(collector.store.ensure_source("web"), "1", "page_viewed", 1, None, 1, "a", None, "{}")
+        collector.store.append([event], [RejectRow(1, 1, "unknown_field", None, "x", b"{}")]).result()
+        requests = RequestTally()
+        requests.add(None, 404)
+        return list(CollectorMetrics(collector, requests).collect())
+    finally:
+        collector.close()
+
+
+def written_name(family: Metric) -> str:
+    return f"{family.name}_total" if family.type == "counter" else family.name
+
+
+def labels_of(family: Metric) -> set[str]:
+    return {label for sample in family.samples for label in sample.labels}
+
+
+def test_the_table_lists_exactly_the_metrics_there_are_with_their_labels(families: list[Metric]) -> None:
+    rows = read_rows(read_sections(COLLECTOR)["GET /metrics"])
+    documented = {names_in(row[0])[0]: set(names_in(row[1])) for row in rows}
+    assert documented == {written_name(family): labels_of(family) for family in families}
+    assert len(documented) > 15
+
+
+def test_what_is_counted_since_ever_or_the_start_is_a_counter_or_a_histogram(families: list[Metric]) -> None:
+    since = {names_in(row[0])[0]: row[2] for row in read_rows(read_sections(COLLECTOR)["GET /metrics"])}
+    for family in families:
+        assert (since[written_name(family)] == "now") == (family.type == "gauge"), family.name
+
+
+def test_every_metric_has_a_sentence_of_help(families: list[Metric]) -> None:
+    assert [family.name for family in families if not family.documentation.endswith((".", "1."))] == []
+
+
+def test_the_operations_page_names_only_metrics_there_are(families: list[Metric]) -> None:
+    endings = ("", "_bucket", "_sum", "_count")
+    known = {written_name(family) + ending for family in families for ending in endings}
+    named = set(re.findall(r"touchtrail_[a-z_]+", Path(OPERATIONS).read_text("utf-8"))) - {"touchtrail_collector"}
+    assert named <= known
+    assert len(named) > 8
