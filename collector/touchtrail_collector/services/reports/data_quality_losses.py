@@ -34,6 +34,7 @@ DROPPED = {
 
 REFUSED = {
     "no_person": "Give `anonymous_id`, `customer_id` or `identifiers`, or set a context before tracking.",
+    "no_visitor": "Nothing is wrong: the visitor may not be known, before consent for example.",
     "bad_name": "Use a struct of `touchtrail.events` or a name of letters, digits and underscores.",
     "bad_properties": "Give `properties` as a mapping, and only with an event's name.",
     "bad_amount": "Give amounts as finite numbers or decimal texts such as 129.90.",
