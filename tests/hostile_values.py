@@ -171,6 +171,48 @@ class Crumbling(Mapping[str, Any]):
         return -1  # noqa: PLE0303 - a lie, as shops tell them
 
 
+class Endless(Mapping[str, Any]):
+    """Never comes to an end."""
+
+    def __getitem__(self, key: str) -> Any:
+        return self
+
+    def __iter__(self) -> Iterator[str]:
+        while True:
+            yield "again"
+
+    def __len__(self) -> int:
+        return 2**40
+
+
+class Panic(BaseException):
+    """As the panics of extension modules written in Rust: no ``Exception``, and nobody's order to stop."""
+
+
+class Panicking:
+    """Panics at every touch."""
+
+    def __getattribute__(self, name: str) -> Any:
+        raise Panic(name)
+
+    def _panic(self, *_: object) -> Any:
+        raise Panic("touched")
+
+    __bool__ = __str__ = __repr__ = __eq__ = __hash__ = __len__ = __iter__ = __index__ = __format__ = _panic
+
+
+class PanickingText(str):
+    """Text whose methods panic."""
+
+    __slots__ = ()
+
+    def _panic(self, *_: object, **__: object) -> Any:
+        raise Panic("asked")
+
+    __eq__ = __len__ = __str__ = __repr__ = __format__ = encode = isascii = replace = isdecimal = _panic
+    __hash__ = str.__hash__
+
+
 class BrokenZone(tzinfo):
     """A time zone that knows nothing."""
 
@@ -234,6 +276,8 @@ KINDS: dict[str, Make] = {
     "odd keys": lambda c: c.choice(
         [{1: 2}, {None: 1}, {(1, 2): 3}, {b"x": 1}, {1.5: 1}, {float("nan"): 1}, {True: 1}, {Colour.RED: 1}, {"": 1}]
     ),
+    "panic": lambda c: c.choice([Panicking(), PanickingText("x"), {PanickingText("k"): 1}, Page(url=Panicking())]),  # type: ignore[arg-type]
+    "without end": lambda c: c.choice([Endless(), Card(owner=Endless()), list(range(40_000))]),
     "generator": lambda c: c.choice([generator(), (x for x in range(3)), iter([1]), map(str, [1]), range(5), zip()]),
     "time": lambda c: c.choice(
         [

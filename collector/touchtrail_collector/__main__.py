@@ -17,6 +17,7 @@ EXTRA = frozenset(
         "httptools",
         "numpy",
         "pluggy",
+        "prometheus_client",
         "publicsuffixlist",
         "rich",
         "sqlite_utils",

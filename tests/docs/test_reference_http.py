@@ -15,10 +15,12 @@ from touchtrail_collector.host import PluginHost
 from touchtrail_collector.services.collector import Collector
 from touchtrail_collector.settings import Settings, StoreSettings
 from touchtrail_collector.web.app import create_app
+from touchtrail_collector.web.errors import CODES
+from touchtrail_collector.web.operation import Entry
 
 MAKERS = {
-    "HttpError": 1, "bad_body": 0, "BodyUnreadable": 0, "EventRejected": 0, "ItemError": 0, "RejectRow": 2,
-    "SourceReject": 0, "StillRejected": 1, "refusal": 0, "failure": 1,
+    "HttpError": 1, "bad_body": 0, "BodyUnreadable": 0, "EventRejected": 0, "Fault": 0, "ItemError": 0, "RejectRow": 2,
+    "NotReady": 0, "SourceReject": 0, "StillRejected": 1, "refusal": 0, "failure": 1,
 }  # fmt: skip
 """What makes an error that leaves the collector, and at which place of its arguments the code stands."""
 
@@ -34,6 +36,17 @@ class Made(NamedTuple):
 @pytest.fixture(scope="module")
 def sections() -> dict[str, str]:
     return read_sections(COLLECTOR)
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> list[Entry]:
+    """Return the table of paths of a collector without plugins."""
+    settings = Settings(store=StoreSettings(db=tmp_path_factory.mktemp("table") / "shop.db"))
+    collector = Collector(settings, PluginHost.of({}), starts_projector=False)
+    try:
+        return list(create_app(collector).state.table)
+    finally:
+        collector.close()
 
 
 @pytest.fixture(scope="module")
@@ -134,10 +147,28 @@ def test_exactly_the_codes_that_the_source_makes_are_documented(sections: dict[s
     assert documented - set(made) == set()
 
 
+def test_every_status_is_documented_with_exactly_its_codes(sections: dict[str, str]) -> None:
+    rows = read_rows(sections["HTTP errors"])
+    documented = {(int(row[0]), names_in(row[1])[0]) for row in rows if row[0] != "other"}
+    of_plugins = {(401, "unauthorized")}
+    assert documented == {(status, code) for status, codes in CODES.items() for code in codes} | of_plugins
+    assert all(row[2] and row[3] for row in rows)
+    assert [row[0] for row in rows] == sorted(row[0] for row in rows)
+
+
+def test_every_path_is_documented_with_who_may_use_it(sections: dict[str, str], table: list[Entry]) -> None:
+    classes = {
+        "write_key": "write key", "read_token": "read token", "anyone": "anyone on the bound address",
+        "admin_token": "other `touchtrail` commands of the same user on this machine",
+    }  # fmt: skip
+    documented = {(row[0], names_in(row[1])[0]): row[2] for row in read_rows(sections["HTTP"])}
+    assert documented == {(entry.method, entry.path): classes[entry.access] for entry in table}
+
+
 def test_what_a_request_is_answered_and_what_an_event_is_rejected_with_stand_in_their_own_table(
     sections: dict[str, str],
 ) -> None:
-    of_requests = {"HttpError", "bad_body", "BodyUnreadable"}
+    of_requests = {"HttpError", "NotReady", "bad_body", "BodyUnreadable"}
     requests: set[str] = set()
     events: set[str] = set()
     for error in made_errors():

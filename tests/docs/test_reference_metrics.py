@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import re
-from pathlib import Path
 
 import pytest
 from prometheus_client.core import Metric
@@ -65,6 +65,20 @@ def test_every_metric_has_a_sentence_of_help(families: list[Metric]) -> None:
 def test_the_operations_page_names_only_metrics_there_are(families: list[Metric]) -> None:
     endings = ("", "_bucket", "_sum", "_count")
     known = {written_name(family) + ending for family in families for ending in endings}
-    named = set(re.findall(r"touchtrail_[a-z_]+", Path(OPERATIONS).read_text("utf-8"))) - {"touchtrail_collector"}
+    named = set(re.findall(r"touchtrail_[a-z_]+", OPERATIONS.read_text("utf-8"))) - {"touchtrail_collector"}
     assert named <= known
     assert len(named) > 8
+
+
+def test_the_alerts_are_rules_as_prometheus_reads_them() -> None:
+    try:
+        import yaml
+    except ModuleNotFoundError:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)("PyYAML is not installed")
+    (text,) = re.findall(r"```yaml\n(.*?)```", OPERATIONS.read_text("utf-8"), re.DOTALL)
+    (group,) = yaml.safe_load(text)["groups"]
+    assert len(group["rules"]) >= 8
+    for rule in group["rules"]:
+        assert rule.keys() <= {"alert", "expr", "for"}
+        assert rule["expr"].count("(") == rule["expr"].count(")")
+        assert "touchtrail" in rule["expr"]

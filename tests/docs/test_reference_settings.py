@@ -55,7 +55,8 @@ def variables_of(name: str) -> set[str]:
 
 def another_value(name: str, default: Any) -> str:
     """Return a valid value that is not the default, as text."""
-    texts = {"shop.currency": "CHF", "shop.time_zone": "Europe/Berlin", "attribution.repeat": "since_last"}
+    texts = {"shop.currency": "CHF", "shop.time_zone": "Europe/Berlin", "attribution.repeat": "since_last",
+             "server.trusted_proxies": "10.0.0.0/8", "server.log_format": "json"}  # fmt: skip
     if isinstance(default, bool):
         return str(not default).lower()
     return str(default + 1) if isinstance(default, int | float) else texts.get(name, "another.example")

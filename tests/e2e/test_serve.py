@@ -218,12 +218,16 @@ def test_other_commands_work_beside_a_running_collector(db: Path, tmp_path: Path
         answer = httpx.post(f"{served.url}/v1/events", json=batch, headers=headers)
         assert (answer.json()["accepted"], len(answer.json()["rejected"])) == (1, 1)
         assert "unknown_field" in run("quarantine", "list")
-        assert '"colour":"red"' in run("quarantine", "show", "1")
+        assert '"colour":"red"' in run("quarantine", "show", "1", "--raw")
         repaired = tmp_path / "repaired.json"
         repaired.write_text('{"event_id":"2","name":"page_viewed","anonymous_id":"a-1"}')
         assert "1 stored" in run("quarantine", "replay", "1", "--with", str(repaired))
         assert "1 events stored, 0 were there already, 1 rejected" in run("import", "csv", str(costs))
         assert "0 events stored, 1 were there already" in run("import", "csv", str(costs))
+        assert '"times": 2' in run("quarantine", "list", "--each", "--json")
+        assert "0 would be stored, 0 are there already, 1 would" in run("quarantine", "replay", "--dry-run", code=1)
+        assert "1 dismissed" in run("quarantine", "dismiss", "--code", "invalid_line")
+        assert "1 opened again" in run("quarantine", "reopen", "--all")
         assert "3 events derived anew" in run("rebuild")
         wait_until_derived(served)
         target = tmp_path / "events.csv"

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from sdk_sink import Sink, running_sink
+from still_client import abandon, keep_still
 from touchtrail import Client
 from touchtrail_collector.__main__ import run
 from touchtrail_collector.cli import cli
@@ -21,11 +22,10 @@ def leave_behind(base: Path, events: int, *, url: str, key: str = "k") -> Path:
     before = set(base.glob("*"))
     client = Client(url, key=key, spool_dir=base)
     # No thread is started, and nothing tidied: as a process that was killed at once.
-    client._worker.is_asleep = False
+    keep_still(client)
     for number in range(events):
         assert client.track("clicked", anonymous_id="a", event_id=f"{key}-{number}")
-    client._is_closed = True
-    client._outbox.forget()
+    abandon(client)
     (folder,) = set(base.glob("*")) - before
     return folder
 

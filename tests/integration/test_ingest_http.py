@@ -277,6 +277,7 @@ def test_an_unforeseen_failure_is_json_too_and_says_nothing_of_its_cause(app: Ap
     answer = app.post(EVENT)
     assert error(answer) == (500, "internal_error", None)
     assert "division" not in answer.text
+    assert answer.headers["connection"] == "close"
 
 
 def test_a_store_that_cannot_write_says_when_to_come_back(app: Application) -> None:

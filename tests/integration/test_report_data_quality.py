@@ -108,7 +108,14 @@ def test_rejects_are_shown_by_code_and_day_against_the_period_before(shop: Seede
 def test_how_full_quarantine_is_and_since_when_rejects_wait(shop: SeededShop) -> None:
     for received, state in (("2026-01-05", "open"), ("2026-01-03", "open"), ("2026-01-01", "dismissed")):
         shop.insert(
-            "quarantine", received_at=ms(received), source_id=1, code="x", message="m", body=b"1234", state=state, times=2
+            "quarantine",
+            received_at=ms(received),
+            source_id=1,
+            code="x",
+            message="m",
+            body=b"1234",
+            state=state,
+            times=2,
         )
     context = shop.context()
     context = type(context)(query=context.query, quarantine=QuarantineSettings(max_entries=12, max_bytes=100_000))
@@ -371,7 +378,11 @@ def test_texts_of_a_sender_are_cut_short_and_cannot_steer_a_terminal(shop: Seede
 
 def test_a_report_of_losses_makes_no_person_and_no_touchpoint_even_when_it_names_one(collector: Collector) -> None:
     """Through the real door and derivation: browsers and other senders put what they like around it."""
-    collector.store.write(lambda db: db.execute("INSERT INTO sources (source_id, shop_id, name, created_at) VALUES (1, 1, 'web', 0)") and None)
+    collector.store.write(
+        lambda db: (
+            db.execute("INSERT INTO sources (source_id, shop_id, name, created_at) VALUES (1, 1, 'web', 0)") and None
+        )
+    )
     lost = {"outcome": "dropped", "reason": "spool_full", "events": 5}
     sent = [
         wire_event("l-1", "events_lost", anonymous_id=None, properties=lost),

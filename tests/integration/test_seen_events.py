@@ -10,7 +10,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from touchtrail_collector.store.engine import EventRow, Receipt
@@ -54,6 +54,7 @@ steps = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(steps)
 def test_an_id_is_new_exactly_once_whatever_happens(tmp_path_factory: pytest.TempPathFactory, steps: object) -> None:
     assert isinstance(steps, list)

@@ -13,12 +13,10 @@ from pathlib import Path
 import pytest
 
 from touchtrail_collector.errors import DatabaseLocked, DatabaseMissing, DatabaseTooNew, StoreError, StoreUnavailable
-from touchtrail_collector.store.engine import EventRow, Receipt, RejectRow
-from touchtrail_collector.store.sqlite import rejects
+from touchtrail_collector.store.engine import EventRow, Receipt
 from touchtrail_collector.store.sqlite.database import FileLock
 from touchtrail_collector.store.sqlite.reader import open_reader
 from touchtrail_collector.store.sqlite.store import SqliteStore
-from touchtrail_collector.store.sqlite.writer import QUARANTINE_ROWS
 
 
 @pytest.fixture
@@ -260,25 +258,6 @@ def test_a_query_that_takes_too_long_is_stopped(store: SqliteStore) -> None:
     endless = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
     with store.reading(deadline_s=0.05) as reader, pytest.raises(sqlite3.OperationalError, match="interrupted"):
         reader.execute(endless).fetchone()
-
-
-def test_quarantine_keeps_the_newest_and_counts_what_it_dropped(store: SqliteStore) -> None:
-    store.write(
-        lambda connection: connection.execute(
-            "INSERT INTO quarantine (id, received_at, code, message, body) VALUES (1, 1, 'x', 'x', x'')"
-        )
-    )
-    gap = QUARANTINE_ROWS - 1
-    store.write(
-        lambda connection: connection.execute(
-            "INSERT INTO quarantine (id, received_at, code, message, body) VALUES (?, 1, 'x', 'x', x'')", (gap,)
-        )
-    )
-    store.append([], [RejectRow(1, 1, "bad", None, "bad", b"%d" % n) for n in range(2)]).result()
-    with store.reading() as reader:
-        assert [reject.id for reject in rejects.find(reader)] == [gap + 2, gap + 1, gap]
-        counts = dict(reader.execute("SELECT name, n FROM counters").fetchall())
-    assert counts == {"rejected:bad": 2, "quarantine_dropped": 1}
 
 
 def test_keys_are_kept_as_hashes_and_revoked_exactly(store: SqliteStore) -> None:

@@ -20,13 +20,22 @@ class CommandEntry(NamedTuple):
 COMMANDS: dict[str, CommandEntry] = {
     "demo": CommandEntry(".demo", "demo", "Show everything at once: a simulated shop, its report, the dashboard."),
     "serve": CommandEntry(".serve", "serve", "Run the collector."),
-    "keys": CommandEntry(".keys", "keys", "Create, list and revoke write keys and read tokens."),
+    "keys": CommandEntry(".keys", "keys", "Create, list, rotate and revoke write keys and read tokens."),
     "report": CommandEntry(".report", "report", "Print a report."),
     "export": CommandEntry(".export", "export", "Write a table to a file."),
     "import": CommandEntry(".import_file", "import_file", "Read events from a file."),
     "plugins": CommandEntry(".plugins", "plugins", "List every plugin with its state and last error."),
     "quarantine": CommandEntry(".quarantine", "quarantine", "Look at rejected events, repair and replay them."),
     "rebuild": CommandEntry(".rebuild", "rebuild", "Derive everything anew from the log."),
+    "backup": CommandEntry(
+        ".backup", "backup", "Write a copy of the database to FILE, while the collector runs or not."
+    ),
+    "restore": CommandEntry(
+        ".restore", "restore", "Put the backup FILE in the database's place. No collector may run on it."
+    ),
+    "doctor": CommandEntry(
+        ".doctor", "doctor", "Check database, collector, plugins, settings and machine. Nothing is changed."
+    ),
     "send": CommandEntry(".send", "send", "Send one event from a file."),
     "drain": CommandEntry(".drain", "drain", "Deliver what a stopped program left in its spool."),
 }

@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from touchtrail_collector.settings import Settings
 
 Progress = Callable[[int, int], None]
+ADDS_NOTHING = frozenset({"create_key", "rotate_key", "revoke_key", "set_sender", "rebuild"})
+"""Operations after which there is nothing to derive."""
 
 
 def run_write(
@@ -46,7 +48,7 @@ def run_here(
     collector = Collector(settings, PluginHost.load(settings), starts_projector=False)
     try:
         result = run_operation(collector, operation, arguments, progress)
-        if operation not in ("create_key", "revoke_key", "rebuild"):
+        if operation not in ADDS_NOTHING:
             collector.projector.catch_up()
     finally:
         collector.close()

@@ -19,22 +19,23 @@ while the projector works (measured: ten times the throughput of the writer besi
 @click.option("--host", metavar="ADDRESS", help="Address to listen on; 127.0.0.1 unless told otherwise.")
 @click.option("--port", type=int, metavar="N", help="Port to listen on; 8377 unless told otherwise, 0 = a free one.")
 @click.option("--strict", is_flag=True, help="Refuse to start when a plugin is broken.")
-def serve(db: Path | None, config: Path | None, host: str | None, port: int | None, strict: bool) -> None:
+@click.option("--log-format", type=click.Choice(["plain", "json"]), help="How the log on stderr is written.")
+def serve(
+    db: Path | None, config: Path | None, host: str | None, port: int | None, strict: bool, log_format: str | None
+) -> None:
     """Run the collector.
 
         It runs until it is told to stop (Ctrl-C, SIGTERM), then finishes what was begun and writes it. The first line
     on stdout says where it listens, as soon as it does.
     """
-    import logging
-
     from touchtrail_collector.host import PluginHost
     from touchtrail_collector.services.collector import Collector
     from touchtrail_collector.web.server import serve as run_server
+    from touchtrail_collector.web.server_log import start_log
 
-    settings = load_settings(db, config, {"server.host": host, "server.port": port})
+    settings = load_settings(db, config, {"server.host": host, "server.port": port, "server.log_format": log_format})
     sys.setswitchinterval(SWITCH_INTERVAL_S)
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
+    start_log(settings.server.log_format)
     collector = Collector(settings, PluginHost.load(settings, strict=strict or None))
     try:
         run_server(collector, say_listening)

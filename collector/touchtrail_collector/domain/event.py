@@ -15,17 +15,25 @@ import msgspec
 
 from touchtrail.context import Campaign, Consent, Device, Page
 from touchtrail.errors import CurrencyError
-from touchtrail.events import Event
+from touchtrail.events import ConsentGiven, ConsentWithdrawn, Event
 from touchtrail.money import exponent
 
 from .privacy import IP_NAMES, Pseudonymiser, may_hold_address, may_name_member
+from .property_names import NameFit, move_to_overflow
+from .wording import PATH, explain, in_words
 
+MAX_BATCH = 2_500
+MANY_COMMAS = 250_000
+"""A body with more is looked through before it is taken apart; with more objects and arrays than the next, refused."""
+MANY_BRACKETS = 100_000
+MEND_BYTES = 1_000_000
 MAX_DEPTH = 16
 MAX_PROPERTIES = 64
 MAX_USER_AGENT_CHARS = 512
 MAX_AMOUNT = Decimal(10) ** 12
 MAX_QUANTITY = 1_000_000
 """Pieces of one line; what is beyond is a mistake, and must not make a sum that no column holds."""
+CONSENT_EVENTS = frozenset({ConsentGiven.spec.name, ConsentWithdrawn.spec.name})
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MILLISECOND = timedelta(milliseconds=1)
 OLDEST_MS = 946_684_800_000  # 2000-01-01: an earlier time is a broken clock, not a memory
@@ -53,6 +61,12 @@ class WireEvent(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, omit_d
     consent: Consent | None = None
     identifiers: Identifiers | None = None
     properties: msgspec.Raw = msgspec.Raw(b"{}")
+
+
+class Agreement(msgspec.Struct):
+    """What `has_consent` reads of an event; everything else in it may be wrong."""
+
+    consent: Consent
 
 
 class Batch(msgspec.Struct, kw_only=True):
@@ -108,36 +122,69 @@ class CheckedEvent(typing.NamedTuple):
 BATCH_DECODER = msgspec.json.Decoder(Batch)
 LIST_DECODER = msgspec.json.Decoder(list[msgspec.Raw])
 WIRE_DECODER = msgspec.json.Decoder(WireEvent)
+AGREEMENT_DECODER = msgspec.json.Decoder(Agreement)
 ANY_DECODER = msgspec.json.Decoder(dict[str, Any])
 # RecursionError on depth and UnicodeDecodeError on bad UTF-8 are no DecodeErrors (reliability.md).
 DECODE_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
-def read_batch(body: bytes) -> tuple[list[msgspec.Raw], datetime | None]:
+def read_batch(body: bytes, limit: int = MAX_BATCH) -> tuple[list[msgspec.Raw], datetime | None]:
     """Split a body into its events' bytes: a batch object, an array, or a single event.
 
     Half an emoji or a NaN makes a body no JSON; it is mended, so that one bad event does not sink its batch.
 
-    Raises: BodyUnreadable.
+    Raises: BodyUnreadable, also for more than ``limit`` events.
     """
     body = body.removeprefix(codecs.BOM_UTF8)
     if not body.strip():
         raise BodyUnreadable("invalid_json", "the body is empty")
+    if has_too_many(body, limit):
+        raise BodyUnreadable("batch_too_large", f"the batch is too large; send at most {limit} events in one request")
     try:
-        return split_batch(body)
+        batch = split_batch(body)
     except BodyUnreadable as unreadable:
         mended = mend_json(body) if unreadable.code == "invalid_json" else None
         if mended is None:
             raise
-    return split_batch(mended)
+        batch = split_batch(mended)
+    if len(batch[0]) > limit:
+        message = f"the batch has {len(batch[0])} events; send at most {limit} in one request"
+        raise BodyUnreadable("batch_too_large", message)
+    return batch
+
+
+def has_too_many(body: bytes, limit: int) -> bool:
+    """True for a batch of so many things that taking it apart would fill the memory; False is no promise.
+
+    Five million bytes hold two million events, `{},{},…`, of which each costs sixty bytes before it is looked at.
+    """
+    if body.count(b",") < MANY_COMMAS:
+        return False
+    if body.count(b"{") + body.count(b"[") > MANY_BRACKETS:
+        return True
+    top = 1 if body.lstrip()[:1] == b"[" else 2
+    depth = found = place = 0
+    while match := (TO_COMMA if depth == top else TO_BRACKET).match(body, place):
+        place = match.end()
+        mark = body[place - 1 : place]
+        if mark == b",":
+            found += 1
+            if found >= limit:
+                return True
+        else:
+            depth += 1 if mark in (b"{", b"[") else -1
+    return False
 
 
 def mend_json(body: bytes) -> bytes | None:
     """Return a body without what Python's reader lets pass and JSON does not know; None when that is not its fault.
 
     Half a surrogate becomes U+FFFD (browsers send it when a title is cut inside an emoji), NaN and Infinity become
-    text, which only the event they stand in is rejected for.
+    text, which only the event they stand in is rejected for. Not for large bodies: Python's reader makes ten times as
+    much of them, and who sends half a surrogate sends little.
     """
+    if len(body) > MEND_BYTES:
+        return None
     try:
         value = json.loads(body.decode(), parse_constant=str)
         text = json.dumps(value, ensure_ascii=False)
@@ -153,9 +200,10 @@ def split_batch(body: bytes) -> tuple[list[msgspec.Raw], datetime | None]:
             return LIST_DECODER.decode(body), None
         batch = BATCH_DECODER.decode(body)
     except msgspec.ValidationError as error:
-        at = PATH.search(str(error))
+        at = PATH.search(text := str(error))
         field = at["path"].lstrip(".") or None if at else None
-        raise BodyUnreadable("invalid_batch", f"the body is no batch of events: {error}", field) from None
+        wrong = f"{field or 'it'} {in_words(text[: at.start()] if at else text)}"
+        raise BodyUnreadable("invalid_batch", f"the body is no batch of events: {wrong}", field) from None
     except DECODE_ERRORS as error:
         raise BodyUnreadable("invalid_json", f"the body is not JSON: {describe(error)}") from None
     if batch.events is msgspec.UNSET:
@@ -189,16 +237,21 @@ class EventChecker:
     ) -> None:
         self._decoders = {name: msgspec.json.Decoder(kind) for name, kind in event_types.items()}
         self._amounts = {name: amount_fields(kind) for name, kind in event_types.items()}
-        self._fields = {name: set(kind.__struct_fields__) for name, kind in event_types.items()}
+        self._fields = {name: kind.__struct_fields__ for name, kind in event_types.items()}
         self._personless = {name for name, kind in event_types.items() if kind.spec.is_personless}
         self._pseudonymiser = pseudonymiser
         self._limit = event_limit_bytes
 
-    def check(self, raw: bytes | msgspec.Raw, *, now_ms: int) -> CheckedEvent:
+    def check(
+        self, raw: bytes | msgspec.Raw, *, now_ms: int, needs_consent: bool = False, names: NameFit | None = None
+    ) -> CheckedEvent:
         """Return the event as it is kept.
 
         Args:
             now_ms: stands in for a missing ``occurred_at``.
+            needs_consent: True rejects events of people who did not agree to analytics. What says that they agreed
+                or withdrew is let through, and so are facts that are about nobody.
+            names: bounds the property names of the sender's own; None = there is no bound.
 
         Raises: EventRejected.
         """
@@ -206,6 +259,9 @@ class EventChecker:
         if len(raw) > self._limit:
             raise EventRejected("too_large", None, f"the event has {len(raw)} bytes; the limit is {self._limit}")
         wire = self._decode(raw)
+        if needs_consent and not self._is_agreed(wire):
+            message = "this sender's mode is consent_required: only events with consent.analytics true are kept"
+            raise EventRejected("no_consent", "consent.analytics", message, wire.event_id)
         # A standard event has no room for a phone number but in what the shop adds to it.
         has_own_names = wire.name not in self._decoders or b'"extra"' in raw or b'"traits"' in raw
         if (
@@ -225,6 +281,8 @@ class EventChecker:
         except EventRejected as error:
             error.event_id = wire.event_id
             raise
+        if names is not None:
+            raw = fit_names(raw, properties, names)
         return CheckedEvent(
             wire.event_id, wire.name, occurred_at, wire.anonymous_id, wire.customer_id, raw.decode("utf-8")
         )
@@ -235,11 +293,15 @@ class EventChecker:
         try:
             return WIRE_DECODER.decode(raw)
         except msgspec.ValidationError as error:
-            rejected = explain(error, "", set(WireEvent.__struct_fields__))
-            rejected.event_id = find_event_id(raw)
-            raise rejected from None
+            fault = explain(error, "", WireEvent.__struct_fields__)
+            raise EventRejected(fault.code, fault.field, fault.message, find_event_id(raw)) from None
         except DECODE_ERRORS as error:
             raise EventRejected("invalid_json", None, f"the event is not JSON: {describe(error)}") from None
+
+    def _is_agreed(self, wire: WireEvent) -> bool:
+        if wire.name in self._personless:
+            return not (wire.anonymous_id or wire.customer_id or wire.identifiers)
+        return wire.name in CONSENT_EVENTS or (wire.consent is not None and wire.consent.analytics is True)
 
     def _pseudonymise(self, raw: bytes, wire: WireEvent) -> tuple[bytes, WireEvent]:
         changed = bool(wire.identifiers)
@@ -263,7 +325,8 @@ class EventChecker:
         try:
             properties: Any = (decoder or ANY_DECODER).decode(wire.properties)
         except msgspec.ValidationError as error:
-            raise explain(error, "properties", self._fields.get(wire.name, set())) from None
+            fault = explain(error, "properties", self._fields.get(wire.name, ()))
+            raise EventRejected(fault.code, fault.field, fault.message) from None
         except DECODE_ERRORS as error:
             raise EventRejected("invalid_json", "properties", f"properties: {describe(error)}") from None
         if decoder is None:
@@ -273,6 +336,15 @@ class EventChecker:
             for check in self._amounts[wire.name]:
                 check(properties)
         return properties
+
+
+def fit_names(raw: bytes, properties: Any, names: NameFit) -> bytes:
+    """Return an event with no more property names of its sender's own than there is room for."""
+    is_custom = isinstance(properties, dict)
+    own = properties if is_custom else properties.extra
+    if own and (superfluous := names.find_superfluous(own)):
+        return move_to_overflow(raw, "properties" if is_custom else "extra", superfluous)
+    return raw
 
 
 def tells_too_much(wire: WireEvent) -> bool:
@@ -354,36 +426,14 @@ def lines_check(name: str, path: str) -> Callable[[Any], None]:
     return check
 
 
-UNKNOWN = re.compile(r"^Object contains unknown field `(?P<name>.*?)`")
-MISSING = re.compile(r"^Object missing required field `(?P<name>.*?)`")
-PATH = re.compile(r" - at `(?:key in )?\$(?P<path>.*)`$")
-
-
-def explain(error: msgspec.ValidationError, prefix: str, known: set[str]) -> EventRejected:
-    """Turn msgspec's message into code, field and a sentence that says what to do."""
-    text = str(error)
-    at = PATH.search(text)
-    path = prefix + (at["path"] if at else "")
-    what = text[: at.start()] if at else text
-    if unknown := UNKNOWN.match(text):
-        field = f"{path}.{unknown['name']}".lstrip(".")
-        hint = nearest(unknown["name"], known)
-        own = "; put data of your own into `extra`" if prefix else ""
-        return EventRejected("unknown_field", field, f"there is no field {field}{hint}{own}")
-    if missing := MISSING.match(text):
-        field = f"{path}.{missing['name']}".lstrip(".")
-        return EventRejected("missing_field", field, f"{field} is required")
-    code = "invalid_type" if what.startswith("Expected `") and ", got `" in what else "invalid_value"
-    field = path.lstrip(".")
-    return EventRejected(code, field or None, f"{field or 'the event'}: {what[0].lower()}{what[1:]}")
-
-
-def nearest(name: str, known: set[str]) -> str:
-    """Return `, did you mean x?` when a known field looks like the unknown one."""
-    import difflib  # only for rejects
-
-    close = difflib.get_close_matches(name, sorted(known), n=1)
-    return f", did you mean {close[0]}?" if close else ""
+def find_name(raw: bytes) -> str | None:
+    """Return what an event or a vendor's call is called, where that can be read; for lists of rejects."""
+    try:
+        item = ANY_DECODER.decode(raw)
+    except DECODE_ERRORS:
+        return None
+    names = [name for member in ("name", "event", "type") if isinstance(name := item.get(member), str)]
+    return names[0][:64] if names else None
 
 
 def find_event_id(raw: bytes) -> str | None:
@@ -393,6 +443,14 @@ def find_event_id(raw: bytes) -> str | None:
     except DECODE_ERRORS:
         return None
     return event_id[:128] if isinstance(event_id, str) else None
+
+
+def has_consent(raw: bytes) -> bool:
+    """True when an event that does not fit says all the same that its person agreed to analytics."""
+    try:
+        return AGREEMENT_DECODER.decode(raw).consent.analytics is True
+    except DECODE_ERRORS:
+        return False
 
 
 def depth_of(raw: bytes) -> int:
@@ -409,3 +467,5 @@ def depth_of(raw: bytes) -> int:
 
 # Possessive, and a string that does not end counts to the end: no body makes it look twice at the same byte.
 STRING_OR_BRACKET = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)|[\[{]|[\]}]', re.DOTALL)
+TO_BRACKET = re.compile(rb'(?:[^"\[\]{}]++|"[^"\\]*+(?:\\.[^"\\]*+)*+")*+[\[\]{}]', re.DOTALL)
+TO_COMMA = re.compile(rb'(?:[^",\[\]{}]++|"[^"\\]*+(?:\\.[^"\\]*+)*+")*+[,\[\]{}]', re.DOTALL)

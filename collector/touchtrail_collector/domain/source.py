@@ -124,8 +124,11 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
         name: as on the command line, `touchtrail import csv FILE`.
         read_file: yields events and problems line by line, without holding the file in memory. ``options``
             are the command line's `--option name=value`.
+        read_reject: reads one item that was rejected (`SourceReject.raw`) again, perhaps repaired meanwhile; None =
+            its rejects are not replayed but corrected where they came from. The event's id must follow from the item.
     """
 
     name: str
     endpoints: tuple[Endpoint, ...] = ()
     read_file: Callable[[BinaryIO, Mapping[str, str]], Iterator[FileEvent | FileProblem]] | None = None
+    read_reject: Callable[[bytes], Mapping[str, Any] | SourceReject] | None = None

@@ -213,7 +213,10 @@ def _guarded_source(owner: PluginRecord, source: Source) -> Source:
     if read_file is not None:
         read_file = owner.guarded_iterator(what, read_file, passing=(ValueError, OSError))
     endpoints = tuple(_guarded_endpoint(owner, f"{what}, {endpoint.path}", endpoint) for endpoint in source.endpoints)
-    return replace(source, endpoints=endpoints, read_file=read_file)
+    read_reject = source.read_reject
+    if read_reject is not None:
+        read_reject = owner.guarded(what, read_reject)
+    return replace(source, endpoints=endpoints, read_file=read_file, read_reject=read_reject)
 
 
 def _guarded_endpoint(owner: PluginRecord, what: str, endpoint: Endpoint) -> Endpoint:

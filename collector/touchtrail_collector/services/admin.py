@@ -7,24 +7,45 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 
+from ..domain.repair import Repair
+from ..domain.sender import Mode, read_origins
 from ..errors import UsageError
+from ..store.sqlite.rejects import Chosen, State
 from .collector import Collector
 from .file_import import import_file
-from .quarantine import replay
+from .quarantine import ReplayRules, mark, replay
 
 Progress = Callable[[int, int], None]
 NAME = re.compile(r"\w[\w .:\-]{0,63}")
 
 
 class CreateKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Arguments of `create_key`: a read token where ``source`` is None."""
+    """Arguments of `create_key`: a read token where ``source`` is None; see `SetSender` for the others."""
 
     source: str | None = None
     shop: str | None = None
+    origins: list[str] | None = None
+    mode: Mode | None = None
+
+
+class RotateKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Arguments of `rotate_key`: the key, or its first eight characters, and how long it is good beside the new one."""
+
+    key: str
+    grace_hours: Annotated[float, msgspec.Meta(ge=0, le=8760)] = 168.0
+
+
+class SetSender(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Arguments of `set_sender`: from which origins web pages may use its keys (empty = any), what is kept; None = as
+    it is."""
+
+    source: str
+    origins: list[str] | None = None
+    mode: Mode | None = None
 
 
 class RevokeKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -50,12 +71,31 @@ class ImportFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     options: dict[str, str] = {}
 
 
-class Replay(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Arguments of `replay`: which rejects (none = all open ones), and a repaired body for a single one."""
+class Choose(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which rejects: those with these numbers and of these kinds; none given = all open ones (see `Chosen`)."""
 
     ids: list[int] = []
     code: str | None = None
+    field: str | None = None
+    name: str | None = None
+    source: str | None = None
+    since_ms: int | None = None
+
+
+class Replay(Choose, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Arguments of `replay`: which, what to repair (see `Repair`), or a repaired body for a single one."""
+
+    rename: dict[str, str] = {}
+    set: dict[str, Any] = {}
+    drop: list[str] = []
     body: str | None = None
+    dry_run: bool = False
+
+
+class MarkRejects(Choose, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Arguments of `mark_rejects`: which, and what becomes of them."""
+
+    state: Literal["open", "dismissed"]
 
 
 def create_key(collector: Collector, arguments: CreateKey, _: Progress | None) -> dict[str, Any]:
@@ -67,10 +107,33 @@ def create_key(collector: Collector, arguments: CreateKey, _: Progress | None) -
         )
     shop = collector.settings.shop
     key = collector.store.create_key(
-        source=arguments.source, shop=arguments.shop, own_shop=shop.name, currency=shop.currency
-    )
+        source=arguments.source, shop=arguments.shop, own_shop=shop.name, currency=shop.currency,
+        origins=origins_of(arguments.origins), mode=arguments.mode,
+    )  # fmt: skip
     collector.reload_keys()
     return {"key": key}
+
+
+def origins_of(texts: list[str] | None) -> tuple[str, ...] | None:
+    """Return origins as browsers write them. Raises: UsageError."""
+    try:
+        return None if texts is None else read_origins(texts)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+
+
+def rotate_key(collector: Collector, arguments: RotateKey, _: Progress | None) -> dict[str, Any]:
+    """Make a key that takes another one's place; both are good until the grace period is over."""
+    rotated = collector.store.rotate_key(arguments.key, grace_ms=round(arguments.grace_hours * 3_600_000))
+    collector.reload_keys()
+    return rotated._asdict()
+
+
+def set_sender(collector: Collector, arguments: SetSender, _: Progress | None) -> dict[str, Any]:
+    """Change what a sender may do, from now on."""
+    collector.store.set_sender(arguments.source, origins=origins_of(arguments.origins), mode=arguments.mode)
+    collector.reload_keys()
+    return {"source": arguments.source}
 
 
 def revoke_key(collector: Collector, arguments: RevokeKey, _: Progress | None) -> dict[str, Any]:
@@ -101,19 +164,40 @@ def run_import(collector: Collector, arguments: ImportFile, progress: Progress |
     return msgspec.to_builtins(result)  # type: ignore[no-any-return]
 
 
-def run_replay(collector: Collector, arguments: Replay, _: Progress | None) -> dict[str, Any]:
+def chosen_by(arguments: Choose, state: State | None) -> Chosen:
+    """Return which rejects are meant; those named by their numbers may be in any state."""
+    return Chosen(
+        ids=arguments.ids, code=arguments.code, field=arguments.field, name=arguments.name, source=arguments.source,
+        since_ms=arguments.since_ms, state=None if arguments.ids else state,
+    )  # fmt: skip
+
+
+def run_replay(collector: Collector, arguments: Replay, progress: Progress | None) -> dict[str, Any]:
     """Check rejects again and keep those that pass."""
-    result = replay(collector, ids=arguments.ids, code=arguments.code, body=arguments.body)
-    return msgspec.to_builtins(result)  # type: ignore[no-any-return]
+    rules = ReplayRules(
+        repair=Repair(rename=arguments.rename, set=arguments.set, drop=arguments.drop),
+        body=None if arguments.body is None else arguments.body.encode("utf-8", "replace"),
+        dry_run=arguments.dry_run,
+    )
+    return msgspec.to_builtins(replay(collector, chosen_by(arguments, "open"), rules, progress))  # type: ignore[no-any-return]
+
+
+def mark_rejects(collector: Collector, arguments: MarkRejects, _: Progress | None) -> dict[str, Any]:
+    """Dismiss rejects, or open dismissed ones again."""
+    before: State = "open" if arguments.state == "dismissed" else "dismissed"
+    return {"changed": mark(collector, chosen_by(arguments, before), arguments.state)}
 
 
 OPERATIONS: dict[str, tuple[type[msgspec.Struct], Callable[[Collector, Any, Progress | None], dict[str, Any]]]] = {
     "create_key": (CreateKey, create_key),
+    "rotate_key": (RotateKey, rotate_key),
     "revoke_key": (RevokeKey, revoke_key),
+    "set_sender": (SetSender, set_sender),
     "rebuild": (Rebuild, rebuild),
     "plugins": (ListPlugins, list_plugins),
     "import_file": (ImportFile, run_import),
     "replay": (Replay, run_replay),
+    "mark_rejects": (MarkRejects, mark_rejects),
 }
 
 

@@ -5,19 +5,24 @@ from __future__ import annotations
 import secrets
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 
 from ..domain.event import EventChecker
 from ..domain.privacy import Pseudonymiser
+from ..errors import StoreUnavailable
 from ..host import PluginHost
-from ..settings import Settings
-from ..store.engine import Receipt
-from ..store.sqlite.keys import KeyOwner, hash_key
-from ..store.sqlite.store import SqliteStore
+from ..settings import QuarantineSettings, Settings
+from ..store.engine import QuarantineLimits, Receipt
+from ..store.sqlite.keys import KeyOwner
+from ..store.sqlite.store import SqliteStore, now_ms
 from .derive import Projector
 from .ingest import Ingest, Prepared
+from .keyring import KeyRing, KeyUses
+from .metrics import CommitTally
+from .property_names import PropertyNames
 
 
 class Readiness(msgspec.Struct, frozen=True):
@@ -27,26 +32,6 @@ class Readiness(msgspec.Struct, frozen=True):
     projector_lag_events: int
     projector_failure: str | None
     plugin_problems: list[str]
-
-
-class KeyRing:
-    """Whom the keys let in that were valid at one moment.
-
-    Replaced as a whole, so that a look-up under way can never put a key that was just revoked back among the valid.
-    """
-
-    def __init__(self, owners: Mapping[str, KeyOwner]) -> None:
-        self._owners = owners
-        self._by_key: dict[str, KeyOwner] = {}
-
-    def find(self, key: str) -> KeyOwner | None:
-        """Return whom a key lets in, or None. Only valid keys are remembered: guesses must not fill the memory."""
-        owner = self._by_key.get(key)
-        if owner is None:
-            owner = self._owners.get(hash_key(key))
-            if owner is not None:
-                self._by_key[key] = owner
-        return owner
 
 
 class Collector:
@@ -64,15 +49,30 @@ class Collector:
         self.settings = settings
         self.host = host
         self.admin_token = secrets.token_urlsafe(24)
-        self.store = SqliteStore(Path(settings.store.db), group_requests=settings.store.group_commit_max_requests)
+        self.commits = CommitTally()
+        self.store = SqliteStore(
+            Path(settings.store.db),
+            group_requests=settings.store.group_commit_max_requests,
+            on_commit=self.commits.add,
+            quarantine=limits_of(settings.quarantine),
+        )
         self.store.set_currency(settings.shop.name, settings.shop.currency)
         self.pseudonymiser = Pseudonymiser(bytes.fromhex(self.store.meta("hash_key")))
         self.checker = EventChecker(
             host.event_types(), self.pseudonymiser, event_limit_bytes=settings.server.event_limit_bytes
         )
-        self.ingest = Ingest(self.checker, self.pseudonymiser, batch_limit=settings.server.batch_limit)
+        self._withholding: frozenset[int] = frozenset()
+        self.names = PropertyNames(self.store)
+        self.ingest = Ingest(
+            self.checker,
+            self.pseudonymiser,
+            batch_limit=settings.server.batch_limit,
+            needs_consent=self.needs_consent,
+            names=self.names.fit,
+        )
         self.projector = Projector(self.store, host, settings)
         self._keys = KeyRing({})
+        self._uses = KeyUses(self._write_uses)
         self.reload_keys()
         self._closing = threading.Event()
         if starts_projector:
@@ -83,15 +83,32 @@ class Collector:
         self.store.lock.write_holder({"url": url, "admin_token": self.admin_token})
 
     def reload_keys(self) -> None:
-        """Read the keys anew after one was made or revoked."""
+        """Read the keys and what senders may do anew after something of it was changed."""
+        modes = self.store.source_modes()
+        self._withholding = frozenset(source_id for source_id, mode in modes.items() if mode != "full")
         self._keys = KeyRing(self.store.key_owners())
 
     def find_owner(self, key: str) -> KeyOwner | None:
         """Return whom a key lets in, or None."""
-        return self._keys.find(key)
+        at_ms = now_ms()
+        owner = self._keys.find(key, at_ms)
+        if owner is not None:
+            self._uses.note(owner.key_hash, at_ms)
+        return owner
+
+    def needs_consent(self, source_id: int | None) -> bool:
+        """True where only events of people who agreed may be kept; for None, an unknown sender, if any is like that."""
+        return bool(self._withholding) if source_id is None else source_id in self._withholding
+
+    def _write_uses(self, used: Mapping[str, int]) -> None:
+        with suppress(StoreUnavailable):  # the collector is stopping: the last minute's uses are no great loss
+            self.store.begin_note_use(used)
 
     def append(self, prepared: Prepared, done: Callable[[Receipt | None, BaseException | None], None]) -> None:
         """Hand a checked request to the writer and wake the projector once it is committed."""
+
+        if prepared.names is not None and prepared.names.fresh:
+            self.names.learn(prepared.names)
 
         def committed(receipt: Receipt | None, error: BaseException | None) -> None:
             done(receipt, error)
@@ -100,10 +117,15 @@ class Collector:
 
         self.store.append_then(prepared.events, prepared.reject_rows, committed)
 
+    @property
+    def is_ready(self) -> bool:
+        """True while events are taken."""
+        return self.store.writer.is_alive and not self._closing.is_set()
+
     def readiness(self) -> Readiness:
         """Return whether events are taken now."""
         return Readiness(
-            is_ready=self.store.writer.is_alive and not self._closing.is_set(),
+            is_ready=self.is_ready,
             projector_lag_events=self.projector.lag(),
             projector_failure=self.projector.failure,
             plugin_problems=list(self.host.problems()),
@@ -117,4 +139,10 @@ class Collector:
         """Stop the projector, write what was queued, give the file back."""
         self.stop_taking()
         self.projector.stop()
+        self._uses.flush()
         self.store.close(self.settings.server.shutdown_timeout_s)
+
+
+def limits_of(settings: QuarantineSettings) -> QuarantineLimits:
+    """Return the settings as the store takes them."""
+    return QuarantineLimits(settings.max_entries, settings.max_bytes, settings.max_age_days * 86_400_000)

@@ -77,7 +77,7 @@ def import_file(  # noqa: PLR0913 - the command's options
         size = os.fstat(file.fileno()).st_size
         try:
             for batch in read_batches(source.read_file(file, options), path):
-                store_batch(collector, batch, source_id, result)
+                store_batch(collector, batch, source_id, result, reader=reader)
                 if progress is not None:
                     progress(min(file.tell(), size), size)
         finally:
@@ -107,9 +107,9 @@ def read_batches(items: Iterable[T], path: Path) -> Iterator[list[T]]:
 
 
 def store_batch(
-    collector: Collector, batch: list[FileEvent | FileProblem], source_id: int, result: ImportResult
+    collector: Collector, batch: list[FileEvent | FileProblem], source_id: int, result: ImportResult, *, reader: str
 ) -> None:
-    """Store one batch and add what became of it to the result."""
+    """Store one batch of the named reader and add what became of it to the result."""
     events: list[Mapping[str, Any] | SourceReject] = [
         item.event
         if isinstance(item, FileEvent)
@@ -117,8 +117,10 @@ def store_batch(
         for item in batch
     ]
     prepared = collector.ingest.prepare_source(
-        SourceEvents(key=None, events=tuple(events)), source_id=source_id, now_ms=now_ms()
+        SourceEvents(key=None, events=tuple(events)), source_id=source_id, now_ms=now_ms(), reader=reader
     )
+    if prepared.names is not None:
+        collector.names.learn(prepared.names)
     receipt = collector.store.append(prepared.events, prepared.reject_rows).result()
     result.accepted += receipt.stored
     result.duplicates += receipt.duplicates

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import msgspec
 
-from ..domain.event import NEWEST_MS, OLDEST_MS, BodyUnreadable, EventChecker, EventRejected, read_batch, to_ms
+from ..domain.event import (
+    NEWEST_MS,
+    OLDEST_MS,
+    EventChecker,
+    EventRejected,
+    find_name,
+    has_consent,
+    read_batch,
+    to_ms,
+)
 from ..domain.privacy import Pseudonymiser
+from ..domain.property_names import NameFit
 from ..domain.source import SourceEvents, SourceReject
 from ..store.engine import EventRow, RejectRow
 
@@ -40,6 +51,44 @@ class Prepared(msgspec.Struct):
     events: list[EventRow]
     reject_rows: list[RejectRow]
     rejected: list[Rejected]
+    names: NameFit | None = None
+
+
+class Rejects:
+    """Takes down what of one request is not kept: for the answer as it is, for quarantine without what identifies.
+
+    Args:
+        needs_consent: True where nothing of an event may be kept that does not say that its person agreed.
+        reader: the plugin that read the request, if any.
+    """
+
+    def __init__(
+        self, pseudonymiser: Pseudonymiser, needs_consent: bool, source_id: int, now_ms: int, reader: str | None = None
+    ) -> None:
+        self.needs_consent = needs_consent
+        self.source_id = source_id
+        self.now_ms = now_ms
+        self.reader = reader
+        self.prepared = Prepared([], [], [])
+        self._pseudonymiser = pseudonymiser
+
+    def add(self, index: int, raw: bytes, error: EventRejected, reader: str | None = None) -> None:
+        """Take down one event; ``reader`` is whose form it has, None = our own."""
+        self.prepared.rejected.append(Rejected(index, error.event_id, error.code, error.field, error.message))
+        clean = self._pseudonymiser.scrub_text
+        is_kept = not self.needs_consent or has_consent(raw)
+        # A message names the field, and a field can be called like an address.
+        row = RejectRow(
+            received_at=self.now_ms,
+            source_id=self.source_id,
+            code=error.code,
+            field=clean(error.field) if error.field else None,
+            message=clean(error.message),
+            body=self._pseudonymiser.scrub_reject(raw[:QUARANTINE_BODY_BYTES]) if is_kept else None,
+            name=clean(name) if (name := find_name(raw)) else None,
+            reader=reader,
+        )
+        self.prepared.reject_rows.append(row)
 
 
 class Ingest:
@@ -48,27 +97,43 @@ class Ingest:
     Args:
         checker: decides what may be kept.
         batch_limit: more events than this in one request are refused.
+        names: bounds the property names of a source's own.
+        needs_consent: True for a source of which nothing is kept, not even in quarantine, where an event does not say
+            that its person agreed.
     """
 
-    def __init__(self, checker: EventChecker, pseudonymiser: Pseudonymiser, *, batch_limit: int = 2_500) -> None:
+    def __init__(
+        self,
+        checker: EventChecker,
+        pseudonymiser: Pseudonymiser,
+        *,
+        batch_limit: int = 2_500,
+        needs_consent: Callable[[int], bool] = lambda _: False,
+        names: Callable[[int], NameFit | None] = lambda _: None,
+    ) -> None:
         self._checker = checker
         self._pseudonymiser = pseudonymiser
         self._batch_limit = batch_limit
+        self._needs_consent = needs_consent
+        self._names = names
 
     def prepare(self, body: bytes, *, source_id: int, now_ms: int) -> Prepared:
         """Check a body of our own wire format.
 
         Raises: BodyUnreadable when it is no batch; then nothing of it is kept.
         """
-        raws, sent_at = read_batch(body)
-        if len(raws) > self._batch_limit:
-            raise BodyUnreadable(
-                "batch_too_large", f"the batch has {len(raws)} events; send at most {self._batch_limit} in one request"
-            )
-        return self._check_all(raws, sent_ms(sent_at), source_id, now_ms)
+        raws, sent_at = read_batch(body, self._batch_limit)
+        rejects = Rejects(self._pseudonymiser, self._needs_consent(source_id), source_id, now_ms)
+        return self._check_all(raws, sent_ms(sent_at), rejects)
 
-    def prepare_source(self, batch: SourceEvents, *, source_id: int, now_ms: int) -> Prepared:
-        """Check what a source plugin made of a request or a file."""
+    def prepare_source(
+        self, batch: SourceEvents, *, source_id: int, now_ms: int, reader: str | None = None
+    ) -> Prepared:
+        """Check what a source plugin made of a request or a file.
+
+        Args:
+            reader: the plugin's name; what it rejected is kept in its form, and read by it when it is replayed.
+        """
         items = [item if isinstance(item, SourceReject) else encode_event(item) for item in batch.events]
         sent_at = None
         if batch.sent_at is not None:
@@ -76,37 +141,30 @@ class Ingest:
                 sent_at = sent_ms(msgspec.convert(batch.sent_at, datetime))
             except (msgspec.ValidationError, TypeError):  # a sender's broken clock costs the skew, not the events
                 sent_at = None
-        return self._check_all(items, sent_at, source_id, now_ms)
+        rejects = Rejects(self._pseudonymiser, self._needs_consent(source_id), source_id, now_ms, reader)
+        return self._check_all(items, sent_at, rejects)
 
     def _check_all(
-        self, raws: Sequence[bytes | msgspec.Raw | SourceReject], sent_at: int | None, source_id: int, now_ms: int
+        self, raws: Sequence[bytes | msgspec.Raw | SourceReject], sent_at: int | None, rejects: Rejects
     ) -> Prepared:
-        prepared = Prepared([], [], [])
+        prepared, source_id, now_ms = rejects.prepared, rejects.source_id, rejects.now_ms
         events = prepared.events
-        check = self._checker.check
+        prepared.names = self._names(source_id)
+        check = partial(self._checker.check, needs_consent=rejects.needs_consent, names=prepared.names)
         fallback_ms = sent_at or now_ms
         for index, raw in enumerate(raws):
             if isinstance(raw, SourceReject):
-                self._reject(
-                    prepared, index, raw.raw, EventRejected(raw.code, raw.field, raw.message), source_id, now_ms
-                )
+                rejects.add(index, raw.raw, EventRejected(raw.code, raw.field, raw.message), rejects.reader)
                 continue
             try:
                 event_id, name, occurred_at, anonymous_id, customer_id, text = check(raw, now_ms=fallback_ms)
             except EventRejected as error:
-                self._reject(prepared, index, bytes(raw), error, source_id, now_ms)
+                rejects.add(index, bytes(raw), error)
                 continue
             events.append(
                 EventRow(source_id, event_id, name, occurred_at, sent_at, now_ms, anonymous_id, customer_id, text)
             )
         return prepared
-
-    def _reject(  # noqa: PLR0913, PLR0917 - one row, put together in one place
-        self, prepared: Prepared, index: int, raw: bytes, error: EventRejected, source_id: int, now_ms: int
-    ) -> None:
-        prepared.rejected.append(Rejected(index, error.event_id, error.code, error.field, error.message))
-        body = self._pseudonymiser.scrub_reject(raw[:QUARANTINE_BODY_BYTES])
-        prepared.reject_rows.append(RejectRow(now_ms, source_id, error.code, error.field, error.message, body))
 
 
 def encode_event(event: Mapping[str, Any]) -> bytes | SourceReject:

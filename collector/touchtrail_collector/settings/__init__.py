@@ -15,7 +15,9 @@ from touchtrail_collector.errors import SettingsError
 from .sections import (
     AttributionSettings,
     JourneySettings,
+    LimitsSettings,
     PluginsSettings,
+    QuarantineSettings,
     ServerSettings,
     ShopSettings,
     StoreSettings,
@@ -26,7 +28,9 @@ __all__ = [
     "AttributionSettings",
     "Given",
     "JourneySettings",
+    "LimitsSettings",
     "PluginsSettings",
+    "QuarantineSettings",
     "ServerSettings",
     "Settings",
     "ShopSettings",
@@ -50,7 +54,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     server: ServerSettings = ServerSettings()
+    limits: LimitsSettings = LimitsSettings()
     store: StoreSettings = StoreSettings()
+    quarantine: QuarantineSettings = QuarantineSettings()
     shop: ShopSettings = ShopSettings()
     journey: JourneySettings = JourneySettings()
     attribution: AttributionSettings = AttributionSettings()

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from .value import Currency, Host, Hosts, Seconds, TimeZone
+from .value import Currency, Host, Hosts, Networks, Seconds, TimeZone
 
 
 class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -21,8 +21,16 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
         event_limit_bytes: largest single event.
         shutdown_timeout_s: how long a stop waits for requests under way.
         allowed_hosts: host names a request may name in its Host header besides the bound address (a web page
-            must not reach a collector on localhost through a name of its own: DNS rebinding).
-        trusted_proxies: addresses whose X-Forwarded-For is believed.
+            must not reach a collector on localhost through a name of its own: DNS rebinding); `*` = any.
+        trusted_proxies: addresses or networks whose X-Forwarded-For and -Proto are believed.
+        headers_timeout_s: from the connection, or a request's first byte, to the end of its headers.
+        body_timeout_s: from the end of the headers to the end of the body.
+        answer_timeout_s: how long 64 KB of an answer, or its last piece, may take to be read.
+        keep_alive_timeout_s: how long a connection may idle between two requests.
+        header_limit_bytes: largest address and headers of a request together.
+        connection_limit: most connections at a time.
+        log_format: of the log on stderr.
+        access_log: whether each request is logged: time, path without query, status, the client's network.
     """
 
     host: Host = "127.0.0.1"
@@ -32,7 +40,31 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
     event_limit_bytes: Annotated[int, Meta(ge=1024, le=10_000_000)] = 64 * 1024
     shutdown_timeout_s: Seconds = 5.0
     allowed_hosts: Hosts = ()
-    trusted_proxies: Hosts = ()
+    trusted_proxies: Networks = ()
+    headers_timeout_s: Seconds = 10.0
+    body_timeout_s: Seconds = 15.0
+    answer_timeout_s: Seconds = 15.0
+    keep_alive_timeout_s: Seconds = 5.0
+    header_limit_bytes: Annotated[int, Meta(ge=1024, le=1_000_000)] = 32_768
+    connection_limit: Annotated[int, Meta(ge=1, le=100_000)] = 500
+    log_format: Literal["plain", "json"] = "plain"
+    access_log: bool = False
+
+
+class LimitsSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """`[limits]`: how many requests one sender may make; who sends more gets 429 with Retry-After.
+
+    Args:
+        address_requests_per_s: of one address, or one IPv6 network of 64 bits; 0 = as many as come.
+        key_requests_per_s: with one key; 0 = as many as come.
+        burst_s: a sender that was silent may send at once what comes in so many seconds.
+        loopback: True limits senders on this machine as well.
+    """
+
+    address_requests_per_s: Annotated[int, Meta(ge=0, le=1_000_000)] = 200
+    key_requests_per_s: Annotated[int, Meta(ge=0, le=1_000_000)] = 2000
+    burst_s: Seconds = 10.0
+    loopback: bool = False
 
 
 class StoreSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,6 +79,20 @@ class StoreSettings(msgspec.Struct, frozen=True, kw_only=True):
     db: Path = Path("touchtrail.db")
     group_commit_max_requests: Annotated[int, Meta(ge=1, le=10_000)] = 200
     report_deadline_s: Seconds = 5.0
+
+
+class QuarantineSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """`[quarantine]`: how much of what was rejected is kept; what has to go is counted.
+
+    Args:
+        max_entries: most rejects; those that were replayed or dismissed go first, then the oldest.
+        max_bytes: largest size of all of them together.
+        max_age_days: what did not come any more for so long goes.
+    """
+
+    max_entries: Annotated[int, Meta(ge=1, le=10_000_000)] = 100_000
+    max_bytes: Annotated[int, Meta(ge=100_000, le=1_000_000_000_000)] = 200_000_000
+    max_age_days: Annotated[int, Meta(ge=1, le=3650)] = 90
 
 
 class ShopSettings(msgspec.Struct, frozen=True, kw_only=True):

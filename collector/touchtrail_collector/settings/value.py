@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Mapping
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, TypeVar, get_args, get_origin
 from zoneinfo import ZoneInfo, available_timezones
@@ -28,6 +29,15 @@ def _read_hosts(values: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(_read_host(value) for value in values)
 
 
+def _read_networks(values: tuple[str, ...]) -> tuple[str, ...]:
+    for value in values:
+        try:
+            ip_network(value)
+        except ValueError as error:
+            raise ValueError(f"expected addresses or networks such as 10.0.0.0/8: {error}") from error
+    return values
+
+
 def _read_currency(value: str) -> str:
     try:
         exponent(value)
@@ -48,6 +58,7 @@ def _read_time_zone(value: str) -> str:
 
 Host = Annotated[str, Meta(extra={"read": _read_host})]
 Hosts = Annotated[tuple[str, ...], Meta(extra={"read": _read_hosts})]
+Networks = Annotated[tuple[str, ...], Meta(extra={"read": _read_networks})]
 Currency = Annotated[str, Meta(extra={"read": _read_currency})]
 TimeZone = Annotated[str, Meta(extra={"read": _read_time_zone})]
 Seconds = Annotated[float, Meta(gt=0, le=3600)]

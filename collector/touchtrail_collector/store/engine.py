@@ -29,14 +29,30 @@ class EventRow(NamedTuple):
 
 
 class RejectRow(NamedTuple):
-    """One reject on its way into quarantine; ``body`` is what came, byte for byte."""
+    """One reject on its way into quarantine; ``body`` is what came, byte for byte, None = nothing of it may be kept
+    and it is only counted.
+
+    Args:
+        name: the event's, where it could be read.
+        reader: the source plugin whose form the body has; None = the collector's own.
+    """
 
     received_at: int
     source_id: int | None
     code: str
     field: str | None
     message: str
-    body: bytes
+    body: bytes | None
+    name: str | None = None
+    reader: str | None = None
+
+
+class QuarantineLimits(NamedTuple):
+    """How much quarantine holds: entries, bytes of their bodies and messages, milliseconds since they came last."""
+
+    entries: int = 100_000
+    bytes: int = 200_000_000
+    age_ms: int = 90 * 86_400_000
 
 
 class Receipt(NamedTuple):

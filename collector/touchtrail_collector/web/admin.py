@@ -5,7 +5,6 @@ Only who can read the lock file, which holds the token, gets in.
 
 from __future__ import annotations
 
-import hmac
 from typing import Any
 
 import msgspec
@@ -13,22 +12,21 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
+from ..domain.event import DECODE_ERRORS
 from ..services.admin import run_operation
 from ..services.collector import Collector
-from .errors import HttpError
-from .health import json_response
+from .answer import json_response
+from .body import read_body
+from .errors import bad_body
 
 
 async def admin(request: Request) -> Response:
     """`POST /api/v1/admin/{operation}` with the operation's arguments as a JSON object."""
     collector: Collector = request.app.state.collector
-    given = request.headers.get("authorization", "").encode()
-    # Bytes: compare_digest raises on text that is not ASCII.
-    if not hmac.compare_digest(given, f"Bearer {collector.admin_token}".encode()):
-        raise HttpError(401, "unknown_token", "this path is for touchtrail's own commands on this machine")
+    body = await read_body(request.receive, collector.settings.server.body_limit_bytes)
     try:
-        arguments: dict[str, Any] = msgspec.json.decode(await request.body() or b"{}", type=dict[str, Any])
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise HttpError(400, "invalid_json", str(error)) from None
+        arguments: dict[str, Any] = msgspec.json.decode(body or b"{}", type=dict[str, Any])
+    except DECODE_ERRORS as error:
+        raise bad_body("invalid_json", str(error)) from None
     result = await run_in_threadpool(run_operation, collector, request.path_params["operation"], arguments)
     return json_response(result)

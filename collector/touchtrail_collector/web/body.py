@@ -68,11 +68,3 @@ def inflate(body: bytes, window_bits: int, limit: int) -> bytes:
             raise bad_body("invalid_encoding", "the compressed body ends too early")
         body = inflater.unused_data
     return b"".join(parts)
-
-
-def header(headers: list[tuple[bytes, bytes]], name: bytes) -> bytes:
-    """Return a header of a raw ASGI scope, b"" when it is not there."""
-    for key, value in headers:
-        if key == name:
-            return value
-    return b""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from math import ceil
+from typing import Final
+
 import msgspec
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -9,8 +12,36 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from ..errors import PluginError, StoreUnavailable, TouchtrailCollectorError, UsageError
+from .headers import SECURITY_HEADERS
 
 RETRY_AFTER_S = 2
+"""A full disk is written to again two seconds after there is room (reliability.md, promise 9)."""
+
+CODES: Final[dict[int, tuple[str, ...]]] = {
+    400: (
+        "bad_request",
+        "bad_usage",
+        "batch_too_large",
+        "invalid_batch",
+        "invalid_encoding",
+        "invalid_json",
+        "invalid_parameter",
+        "malformed_request",
+    ),
+    401: ("unknown_key", "unknown_token"),
+    403: ("origin_not_allowed", "wrong_key_kind"),
+    404: ("not_found", "unknown_report"),
+    405: ("method_not_allowed",),
+    408: ("request_timeout",),
+    413: ("body_too_large",),
+    415: ("unsupported_encoding",),
+    421: ("wrong_host",),
+    429: ("rate_limited",),
+    431: ("headers_too_large",),
+    500: ("internal_error", "plugin_failed"),
+    503: ("not_ready", "too_many_connections", "unavailable"),
+}
+"""Every error code by its status; collector/README.md says what each means."""
 
 
 class ErrorBody(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -40,7 +71,9 @@ class HttpError(Exception):
 
     def response(self) -> Response:
         """Return the answer."""
-        headers = {} if self.retry_after_s is None else {"Retry-After": str(self.retry_after_s)}
+        headers = SECURITY_HEADERS | {"cache-control": "no-store"}
+        if self.retry_after_s is not None:
+            headers["retry-after"] = str(self.retry_after_s)
         if self.status == 401:
             headers["WWW-Authenticate"] = 'Bearer realm="touchtrail"'
         return Response(msgspec.json.encode(self.body), self.status, headers=headers, media_type="application/json")
@@ -54,6 +87,29 @@ def bad_body(code: str, message: str, field: str | None = None) -> HttpError:
 def body_too_large(limit: int) -> HttpError:
     """413: more bytes than allowed, before or after decompression."""
     return HttpError(413, "body_too_large", f"the body is larger than {limit} bytes; send smaller batches")
+
+
+def malformed_request() -> HttpError:
+    """400: what came is no HTTP."""
+    return HttpError(400, "malformed_request", "this is no HTTP/1.1 request; the connection is closed")
+
+
+def request_timeout(part: str, seconds: float) -> HttpError:
+    """408: the headers or the body did not come in time."""
+    message = f"the request's {part} did not arrive within {seconds:g} s; nothing of it was kept, send it again"
+    return HttpError(408, "request_timeout", message)
+
+
+def too_many_headers(most_bytes: int, most_headers: int) -> HttpError:
+    """431: more or larger headers than allowed, the address included."""
+    message = f"the address and headers are more than {most_bytes} bytes, or more than {most_headers} headers"
+    return HttpError(431, "headers_too_large", message)
+
+
+def too_many_connections() -> HttpError:
+    """503: no place for another connection; it was this one's turn to go."""
+    message = "too many connections are open; close idle ones, or raise connection_limit in [server]"
+    return HttpError(503, "too_many_connections", message, retry_after_s=RETRY_AFTER_S)
 
 
 def no_key() -> HttpError:
@@ -73,6 +129,26 @@ def no_token() -> HttpError:
         "unknown_token",
         "send a read token as 'Authorization: Bearer TOKEN'; `touchtrail keys create --read` makes one",
     )
+
+
+def no_admin_token() -> HttpError:
+    """401: only who can read the lock file gets in."""
+    return HttpError(401, "unknown_token", "this path is for touchtrail's own commands on this machine")
+
+
+def origin_not_allowed(origin: str) -> HttpError:
+    """403: a page of this origin may not send with this key."""
+    return HttpError(
+        403,
+        "origin_not_allowed",
+        f"pages of {origin[:100]!r} may not send with this key; `touchtrail keys set --source NAME --origin` allows it",
+    )
+
+
+def rate_limited(who: str, wait_s: float) -> HttpError:
+    """429: too many requests; the next one is let through after ``wait_s``."""
+    message = f"{who} sends more requests than [limits] allows; send larger batches, later"
+    return HttpError(429, "rate_limited", message, retry_after_s=max(ceil(wait_s), 1))
 
 
 def wrong_kind_of_key(needed: str) -> HttpError:
@@ -123,9 +199,10 @@ def handle_starlette_error(request: Request, error: Exception) -> Response:
     """Starlette's own errors (404, 405) in our form."""
     assert isinstance(error, HTTPException)
     codes = {404: "not_found", 405: "method_not_allowed"}
+    path = request.scope["path"][:100]
     message = {
-        404: f"there is nothing at {request.url.path}",
-        405: f"{request.method} is not allowed at {request.url.path}",
+        404: f"there is nothing at {path}",
+        405: f"{request.method} is not allowed at {path}",
     }
     answer = HttpError(
         error.status_code, codes.get(error.status_code, "http_error"), message.get(error.status_code, error.detail)
@@ -148,4 +225,7 @@ def handle_collector_error(_: Request, error: Exception) -> Response:
 
 def handle_unexpected(_: Request, __: Exception) -> Response:
     """Whatever nobody foresaw: uvicorn logs the traceback, the client gets JSON all the same."""
-    return internal_error().response()
+    answer = internal_error().response()
+    # The server ends the connection after what it did not foresee; unsaid, the client's next request would be lost.
+    answer.headers["connection"] = "close"
+    return answer

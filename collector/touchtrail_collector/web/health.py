@@ -2,21 +2,37 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
 from ..services.collector import Collector
+from .answer import json_response
+from .errors import RETRY_AFTER_S
 
 
-def json_response(value: object, status: int = 200) -> Response:
-    """Return a struct as a JSON answer."""
-    return Response(msgspec.json.encode(value), status, media_type="application/json")
+class Health(msgspec.Struct, frozen=True):
+    """What `GET /healthz` answers."""
+
+    status: Literal["ok"] = "ok"
+
+
+class NotReady(msgspec.Struct, frozen=True, kw_only=True):
+    """What `GET /readyz` answers with 503: an error, and what 200 would say."""
+
+    code: str
+    message: str
+    is_ready: bool
+    projector_lag_events: int
+    projector_failure: str | None
+    plugin_problems: list[str]
 
 
 async def healthz(_: Request) -> Response:
     """`GET /healthz`: 200 as long as the process answers."""
-    return json_response({"status": "ok"})
+    return json_response(Health())
 
 
 async def readyz(request: Request) -> Response:
@@ -26,4 +42,10 @@ async def readyz(request: Request) -> Response:
     """
     collector: Collector = request.app.state.collector
     readiness = collector.readiness()
-    return json_response(readiness, 200 if readiness.is_ready else 503)
+    if readiness.is_ready:
+        return json_response(readiness)
+    message = "events are not taken now: the collector is stopping or cannot write; its log says why"
+    told = NotReady(code="not_ready", message=message, **msgspec.structs.asdict(readiness))
+    answer = json_response(told, 503)
+    answer.headers["retry-after"] = str(RETRY_AFTER_S)
+    return answer

@@ -11,6 +11,7 @@ from urllib.parse import parse_qsl
 
 import msgspec
 from starlette.requests import ClientDisconnect
+from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from ..domain.event import BodyUnreadable, mend_json
@@ -19,10 +20,11 @@ from ..errors import PluginError
 from ..services.collector import Collector
 from ..services.ingest import QUARANTINE_BODY_BYTES, Ack, Prepared
 from ..store.engine import Receipt, RejectRow
-from ..store.sqlite.keys import KeyOwner
 from ..store.sqlite.store import now_ms
-from .body import decompress, header, read_body
-from .errors import HttpError, bad_body, from_store, no_key, send_error, wrong_kind_of_key
+from .access import Doorkeeper, bearer_or_query_key
+from .body import decompress, read_body
+from .errors import HttpError, bad_body, from_store
+from .headers import RAW_SECURITY_HEADERS, cross_origin, header, preflight_headers
 
 logger = logging.getLogger("touchtrail_collector.web")
 
@@ -64,20 +66,11 @@ class CommitWaiter:
 
 
 class EventGate:
-    """What all ways in share: the key, the commit, the cross-origin headers."""
+    """What all ways in share: the commit."""
 
     def __init__(self, collector: Collector) -> None:
         self.collector = collector
         self._waiter: CommitWaiter | None = None
-
-    def writer_of(self, key: str | None) -> KeyOwner:
-        """Return whom a write key lets in. Raises HttpError 401 or 403."""
-        owner = self.collector.find_owner(key) if key else None
-        if owner is None:
-            raise no_key()
-        if owner.kind != "write":
-            raise wrong_kind_of_key("a write key")
-        return owner
 
     async def commit(self, prepared: Prepared) -> Receipt:
         """Wait until what was prepared is on disk."""
@@ -91,114 +84,91 @@ class EventGate:
         return await future
 
 
-def cross_origin(scope: Scope) -> list[tuple[bytes, bytes]]:
-    """Return the headers that let a page of another origin read the answer: its own origin, mirrored.
-
-    `*` is not enough: some vendors' trackers send credentials (protocols.md, 0).
-    """
-    origin = header(scope["headers"], b"origin")
-    if not origin:
-        return []
-    return [
-        (b"access-control-allow-origin", origin),
-        (b"access-control-allow-credentials", b"true"),
-        (b"vary", b"Origin"),
-    ]
-
-
-async def preflight(scope: Scope, send: Send) -> None:
-    """Answer the browser's question whether a page may send here."""
-    wanted = header(scope["headers"], b"access-control-request-headers") or b"content-type, authorization"
-    headers = [
-        *cross_origin(scope),
-        (b"access-control-allow-methods", b"GET, POST, OPTIONS"),
-        (b"access-control-allow-headers", wanted),
-        (b"access-control-max-age", b"7200"),
-    ]
-    await respond(send, 204, b"", headers)
+def tell(error: HttpError, scope: Scope) -> Response:
+    """Return an error so that the page that sent can read it, unless it is told that it may not send at all."""
+    answer = error.response()
+    if error.body.code != "origin_not_allowed":
+        answer.raw_headers.extend(cross_origin(scope))
+    return answer
 
 
 async def respond(send: Send, status: int, body: bytes, headers: list[tuple[bytes, bytes]]) -> None:
     """Send a whole answer."""
-    headers = [*headers, (b"content-length", str(len(body)).encode())]
+    headers = [*headers, *RAW_SECURITY_HEADERS, (b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 
 
-def bearer_or_query_key(scope: Scope) -> str | None:
-    """Return the key of `Authorization: Bearer KEY`, or `?key=KEY` for beacons, which cannot set headers."""
-    authorization = header(scope["headers"], b"authorization")
-    if authorization[:7].lower() == b"bearer ":
-        return authorization[7:].strip().decode("latin-1")
-    query: bytes = scope["query_string"]
-    for name, value in parse_qsl(query.decode("latin-1")):
-        if name == "key":
-            return value
-    return None
+class IngestEndpoint:
+    """What all paths share that take events: the browser's question before, errors it can read after."""
 
-
-class EventsEndpoint:
-    """`POST /v1/events`; with ``stores=False`` the same answer and nothing kept (`/v1/events/validate`)."""
-
-    def __init__(self, gate: EventGate, *, stores: bool = True) -> None:
+    def __init__(self, gate: EventGate, doorkeeper: Doorkeeper) -> None:
         self._gate = gate
-        self._stores = stores
+        self._doorkeeper = doorkeeper
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI request."""
-        if scope["method"] == "OPTIONS":
-            await preflight(scope, send)
-            return
         try:
-            ack = await self._handle(scope, receive)
+            if scope["method"] == "OPTIONS":
+                self._doorkeeper.check_preflight(scope)
+                await respond(send, 204, b"", preflight_headers(scope))
+            else:
+                self._doorkeeper.check_address(scope)
+                await self._serve(scope, receive, send)
         except ClientDisconnect:
             return
         except HttpError as error:
-            answer = error.response()
-            answer.raw_headers.extend(cross_origin(scope))
-            await answer(scope, receive, send)
-            return
+            await tell(error, scope)(scope, receive, send)
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        raise NotImplementedError
+
+    async def _read(self, scope: Scope, receive: Receive) -> bytes:
+        limit = self._gate.collector.settings.server.body_limit_bytes
+        return decompress(await read_body(receive, limit), header(scope["headers"], b"content-encoding"), limit)
+
+    async def _commit(self, prepared: Prepared, what: str) -> Receipt:
+        try:
+            return await self._gate.commit(prepared)
+        except Exception as error:
+            logger.exception("%s could not be committed", what)
+            raise from_store(error) from error
+
+
+class EventsEndpoint(IngestEndpoint):
+    """`POST /v1/events`; with ``stores=False`` the same answer and nothing kept (`/v1/events/validate`)."""
+
+    def __init__(self, gate: EventGate, doorkeeper: Doorkeeper, *, stores: bool = True) -> None:
+        super().__init__(gate, doorkeeper)
+        self._stores = stores
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        ack = await self._handle(scope, receive)
         await respond(send, 200, msgspec.json.encode(ack), [*JSON_HEADERS, *cross_origin(scope)])
 
     async def _handle(self, scope: Scope, receive: Receive) -> Ack:
-        collector = self._gate.collector
-        limit = collector.settings.server.body_limit_bytes
-        owner = self._gate.writer_of(bearer_or_query_key(scope))
-        body = decompress(await read_body(receive, limit), header(scope["headers"], b"content-encoding"), limit)
+        owner = self._doorkeeper.check_writer(scope, bearer_or_query_key(scope))
+        body = await self._read(scope, receive)
         try:
-            prepared = collector.ingest.prepare(body, source_id=owner.source_id, now_ms=now_ms())
+            prepared = self._gate.collector.ingest.prepare(body, source_id=owner.source_id, now_ms=now_ms())
         except BodyUnreadable as error:
             raise bad_body(error.code, error.message, error.field) from None
         if not self._stores:
             return Ack(len(prepared.events), 0, prepared.rejected)
-        try:
-            receipt = await self._gate.commit(prepared)
-        except Exception as error:
-            logger.exception("a batch could not be committed")
-            raise from_store(error) from error
+        receipt = await self._commit(prepared, "a batch")
         return Ack(receipt.stored, receipt.duplicates, prepared.rejected)
 
 
-class SourceEndpoint:
+class SourceEndpoint(IngestEndpoint):
     """One path of a source plugin: the plugin reads and words the answer, the core checks, keeps and counts."""
 
-    def __init__(self, gate: EventGate, name: str, endpoint: Endpoint) -> None:
-        self._gate = gate
-        self._name = name
+    def __init__(self, gate: EventGate, doorkeeper: Doorkeeper, name: str, endpoint: Endpoint) -> None:
+        super().__init__(gate, doorkeeper)
+        self.name = name
         self._endpoint = endpoint
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one ASGI request."""
-        if scope["method"] == "OPTIONS":
-            await preflight(scope, send)
-            return
-        try:
-            response = await self._handle(scope, receive)
-        except ClientDisconnect:
-            return
-        except HttpError as error:
-            await send_error(error, scope, receive, send)
-            return
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        response = await self._handle(scope, receive)
         headers = [
             (name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in response.headers.items()
         ]
@@ -207,13 +177,12 @@ class SourceEndpoint:
 
     async def _handle(self, scope: Scope, receive: Receive) -> SourceResponse:
         collector = self._gate.collector
-        limit = collector.settings.server.body_limit_bytes
-        body = decompress(await read_body(receive, limit), header(scope["headers"], b"content-encoding"), limit)
+        body = await self._read(scope, receive)
         request = source_request(scope, body)
         try:
-            batch = self._read(request)
-        except SourceRefusal as refusal:
-            return refusal.response
+            batch = self._read_batch(request)
+        except SourceRefusal as refused:
+            return refused.response
         except PluginError as error:
             # The plugin failed, which is counted and shown; what came is not the sender's fault and is kept.
             batch = SourceEvents(key=None, events=())
@@ -223,16 +192,15 @@ class SourceEndpoint:
             return self._endpoint.answer(SourceAck(), request)  # a path that needs no key, such as a ping
         if owner is None or owner.kind != "write":
             return self._endpoint.unauthorized
-        prepared = collector.ingest.prepare_source(batch, source_id=owner.source_id, now_ms=request.received_at)
-        try:
-            receipt = await self._gate.commit(prepared)
-        except Exception as error:
-            logger.exception("a batch of source %s could not be committed", self._name)
-            raise from_store(error) from error
+        self._doorkeeper.admit(scope, owner)
+        prepared = collector.ingest.prepare_source(
+            batch, source_id=owner.source_id, now_ms=request.received_at, reader=self.name
+        )
+        receipt = await self._commit(prepared, f"a batch of source {self.name}")
         ack = SourceAck(accepted=receipt.stored, duplicates=receipt.duplicates, rejected=len(prepared.rejected))
         return self._endpoint.answer(ack, request)
 
-    def _read(self, request: SourceRequest) -> SourceEvents:
+    def _read_batch(self, request: SourceRequest) -> SourceEvents:
         """Have the plugin read the request; a body it refuses is mended and read once more (see `mend_json`)."""
         try:
             return self._endpoint.read(request)
@@ -245,8 +213,13 @@ class SourceEndpoint:
 
 def plugin_failed(collector: Collector, body: bytes, received_at: int, error: PluginError) -> Prepared:
     """Return a request that a plugin could not read, for quarantine."""
-    kept = collector.pseudonymiser.scrub_reject(body[:QUARANTINE_BODY_BYTES])
-    return Prepared([], [RejectRow(received_at, None, "plugin_failed", None, str(error), kept)], [])
+    may_be_kept = not collector.needs_consent(None)
+    kept = collector.pseudonymiser.scrub_reject(body[:QUARANTINE_BODY_BYTES]) if may_be_kept else None
+    return Prepared(
+        [],
+        [RejectRow(received_at, None, "plugin_failed", None, collector.pseudonymiser.scrub_text(str(error)), kept)],
+        [],
+    )
 
 
 def source_request(scope: Scope, body: bytes) -> SourceRequest:

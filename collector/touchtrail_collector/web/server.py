@@ -8,6 +8,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from math import ceil
 
 import uvicorn
 from uvicorn.server import HANDLED_SIGNALS
@@ -15,6 +16,8 @@ from uvicorn.server import HANDLED_SIGNALS
 from ..errors import StoreError
 from ..services.collector import Collector
 from .app import create_app
+from .connections import Door
+from .protocol import guarded_protocol
 
 logger = logging.getLogger("touchtrail_collector.web")
 
@@ -94,13 +97,17 @@ def make_server(collector: Collector, bound: socket.socket, on_listening: Callab
     config = uvicorn.Config(
         create_app(collector),
         log_config=None,
-        access_log=False,
+        access_log=settings.access_log,
         lifespan="off",
         server_header=False,
         date_header=False,
         proxy_headers=bool(settings.trusted_proxies),
         forwarded_allow_ips=list(settings.trusted_proxies),
         timeout_graceful_shutdown=max(int(settings.shutdown_timeout_s), 1),
+        timeout_keep_alive=ceil(settings.keep_alive_timeout_s),
+        http=guarded_protocol(Door(settings)),
+        # Nothing here speaks it, and a connection handed over to it would be guarded by nobody.
+        ws="none",
     )
     return Server(config, lambda: on_listening(url))
 

@@ -64,7 +64,9 @@ def touchtrail_settings() -> type[msgspec.Struct]:
 def touchtrail_sources(settings: Any) -> Iterable[Source]:
     """Return the source, with every path of Segment's."""
     settings = settings if isinstance(settings, SegmentSettings) else SegmentSettings()
-    return [Source(name="segment", endpoints=endpoints_of(settings))]
+    return [
+        Source(name="segment", endpoints=endpoints_of(settings), read_reject=partial(read_reject, settings=settings))
+    ]
 
 
 def endpoints_of(settings: SegmentSettings) -> tuple[Endpoint, ...]:
@@ -93,7 +95,11 @@ def read_call(request: SourceRequest, *, kind: str, settings: SegmentSettings) -
     item = decode(request.body, dict[str, Any])
     origin = Origin(raw=request.body, kind=kind, salt=salt_of(item, request), currency=settings.currency)
     key = find_key(request, item.get("writeKey"))
-    return SourceEvents(key=key, events=(read_item(item, origin),), sent_at=clock(item.get("sentAt")))
+    event = read_item(item, origin)
+    if isinstance(event, SourceReject):
+        # The path said of which type the call is; in quarantine there is no path.
+        event = msgspec.structs.replace(event, raw=msgspec.json.encode(item | {"type": kind}))
+    return SourceEvents(key=key, events=(event,), sent_at=clock(item.get("sentAt")))
 
 
 def read_batch(request: SourceRequest, *, settings: SegmentSettings) -> SourceEvents:
@@ -130,6 +136,15 @@ def read_raw_item(origin: Origin, where: str, request: SourceRequest) -> Mapping
     # The place in the batch tells like calls apart; a batch that is sent again has them in the same places.
     salt = origin.salt + salt_of(item, request)
     return read_item(item, msgspec.structs.replace(origin, salt=salt), where)
+
+
+def read_reject(raw: bytes, *, settings: SegmentSettings) -> Mapping[str, Any] | SourceReject:
+    """Read a call again that was rejected, perhaps repaired meanwhile."""
+    try:
+        item = msgspec.json.decode(raw)
+    except DECODE_ERRORS as error:
+        return SourceReject(code="invalid_json", message=f"the call is no JSON: {describe(error)}", raw=raw)
+    return read_item(item, Origin(raw=raw, salt="", currency=settings.currency))
 
 
 def read_item(item: Any, origin: Origin, where: str | None = None) -> Mapping[str, Any] | SourceReject:

@@ -11,7 +11,7 @@ from touchtrail.events import VOCABULARY, Event
 
 from ...domain.attribution import AttributionModel
 from ...host import PluginHost
-from ...settings import AttributionSettings, Settings
+from ...settings import AttributionSettings, QuarantineSettings, Settings
 from ...store.engine import Query
 from ...store.sqlite.queries import SqliteQuery
 from ...store.sqlite.reader import open_reader
@@ -27,6 +27,7 @@ class ReportContext(msgspec.Struct, frozen=True, kw_only=True):
             data was derived by; None = not known.
         event_types: the vocabulary with what plugins add to it, by event name; other names are custom.
         time_zone, attribution: used where the parameters say nothing.
+        quarantine: its limits, to say how full it is.
     """
 
     query: Query
@@ -35,6 +36,7 @@ class ReportContext(msgspec.Struct, frozen=True, kw_only=True):
     event_types: Mapping[str, type[Event]] = msgspec.field(default_factory=lambda: VOCABULARY)
     time_zone: str = "UTC"
     attribution: AttributionSettings = AttributionSettings()
+    quarantine: QuarantineSettings = QuarantineSettings()
 
 
 @contextmanager
@@ -59,6 +61,7 @@ def open_report_context(
             event_types=host.event_types(),
             time_zone=settings.shop.time_zone,
             attribution=settings.attribution,
+            quarantine=settings.quarantine,
         )
     finally:
         reader.close()

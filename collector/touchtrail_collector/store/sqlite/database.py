@@ -14,6 +14,7 @@ from sqlite_utils import Database
 
 from ...errors import DatabaseLocked, DatabaseTooNew, StoreError
 from .migrations import KNOWN, MIGRATIONS
+from .rejects import QuarantineKeeper
 from .seen import SeenEvents
 
 WAL_BYTES = 64_000_000
@@ -24,6 +25,7 @@ class WritingConnection(sqlite3.Connection):
     """The one connection that writes, and what it must know to write an event once."""
 
     seen: SeenEvents
+    quarantine: QuarantineKeeper
 
 
 class FileLock:
@@ -146,6 +148,7 @@ def open_writing_connection(path: Path) -> WritingConnection:
         migrate(connection)
         (secret,) = connection.execute("SELECT value FROM meta WHERE name = 'hash_key'").fetchone()
         connection.seen = SeenEvents(connection, bytes.fromhex(secret))
+        connection.quarantine = QuarantineKeeper()
     except BaseException as error:
         connection.close()
         if isinstance(error, sqlite3.Error):

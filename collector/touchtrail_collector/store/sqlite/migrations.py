@@ -49,4 +49,14 @@ def m003_seen(db: Database) -> None:
     run_script(db, "seen_schema")
 
 
+@MIGRATIONS()
+def m004_access(db: Database) -> None:
+    run_script(db, "access_schema")
+
+
+@MIGRATIONS()
+def m005_quarantine(db: Database) -> None:
+    run_script(db, "quarantine_schema")
+
+
 KNOWN = tuple(migration.name for migration in MIGRATIONS._migrations)

@@ -94,7 +94,7 @@ class SeenEvents:
     """
 
     def __init__(self, connection: sqlite3.Connection, key: bytes, *, run_ids: int = RUN_IDS) -> None:
-        self._hasher = blake2b(digest_size=DIGEST_BYTES, key=key, person=b"touchtrail-seen")
+        self._hasher = id_hasher(key)
         self._run_ids = run_ids
         self._newest: set[bytes] = set()
         self._pending: set[bytes] = set()
@@ -150,9 +150,7 @@ class SeenEvents:
         self._runs, self._newest = runs, set()
 
     def _digest(self, source_id: int, event_id: str) -> bytes:
-        hasher = self._hasher.copy()
-        hasher.update(f"{source_id}:{event_id}".encode("utf-8", "surrogatepass"))
-        return hasher.digest()
+        return id_digest(self._hasher, source_id, event_id)
 
     def _find_in_runs(self, connection: sqlite3.Connection, digests: Sequence[bytes]) -> set[int]:
         if not self._runs or not digests:
@@ -193,6 +191,18 @@ class SeenEvents:
             connection.execute("DELETE FROM seen_runs WHERE run_id = ?", (run.run_id,))
         large = write_run(connection, 1, sealed_seq, merged)
         return [*(run for run in runs if run.level), large]
+
+
+def id_hasher(key: bytes) -> blake2b:
+    """Return what `id_digest` copies for each id, keyed with a database's own secret."""
+    return blake2b(digest_size=DIGEST_BYTES, key=key, person=b"touchtrail-seen")
+
+
+def id_digest(hasher: blake2b, source_id: int, event_id: str) -> bytes:
+    """Return what is kept of an event's id."""
+    hasher = hasher.copy()
+    hasher.update(f"{source_id}:{event_id}".encode("utf-8", "surrogatepass"))
+    return hasher.digest()
 
 
 def last_seq(connection: sqlite3.Connection) -> int:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ..engine import EventLog, EventRow, Receipt, RejectRow, StoredEvent
+from ...domain.sender import Mode
+from ..engine import EventLog, EventRow, QuarantineLimits, Receipt, RejectRow, StoredEvent
 from . import keys, log
 from .database import FileLock, WritingConnection, open_writing_connection
 from .reader import open_reader
@@ -33,6 +34,7 @@ class SqliteStore(EventLog):
         holder: what to write into the lock file, so that a second process can say who holds the database.
         group_requests: how many requests may share one commit.
         on_commit: told of each commit: seconds, requests.
+        quarantine: how much quarantine holds.
 
     Raises: DatabaseLocked, DatabaseTooNew, StoreError.
     """
@@ -44,6 +46,7 @@ class SqliteStore(EventLog):
         holder: dict[str, Any] | None = None,
         group_requests: int = 200,
         on_commit: Callable[[float, int], None] | None = None,
+        quarantine: QuarantineLimits | None = None,
     ) -> None:
         self.path = path
         self.lock = FileLock(path)
@@ -53,6 +56,8 @@ class SqliteStore(EventLog):
         except BaseException:
             self.lock.release()
             raise
+        if quarantine is not None:
+            connection.quarantine.limits = quarantine
         self.writer = Writer(connection, group_requests=group_requests, on_commit=on_commit)
 
     def close(self, timeout_s: float = 5.0) -> None:
@@ -113,13 +118,21 @@ class SqliteStore(EventLog):
             raise KeyError(name)
         return str(row[0])
 
-    def create_key(
-        self, *, source: str | None, shop: str | None = None, own_shop: str = "default", currency: str = "EUR"
+    def create_key(  # noqa: PLR0913 - each is given by name
+        self,
+        *,
+        source: str | None,
+        shop: str | None = None,
+        own_shop: str = "default",
+        currency: str = "EUR",
+        origins: Sequence[str] | None = None,
+        mode: Mode | None = None,
     ) -> str:
         """Make a write key for a source, or a read token when there is none, and return it.
 
         Args:
             shop: the shop the source must belong to; None = ``own_shop`` where it is new.
+            origins, mode: from now on the source's, see `set_sender`; None = as they are.
 
         Raises: StoreError when the source belongs to another shop.
         """
@@ -130,6 +143,7 @@ class SqliteStore(EventLog):
                 source_id = keys.ensure_source(
                     connection, source, shop=shop, own_shop=own_shop, currency=currency, now_ms=now_ms()
                 )
+                keys.set_sender(connection, source, origins=origins, mode=mode)
             kind = "read" if source is None else "write"
             return keys.create_key(connection, kind=kind, source_id=source_id, now_ms=now_ms())
 
@@ -151,12 +165,31 @@ class SqliteStore(EventLog):
         """Revoke a key and return its first characters."""
         return self.write(lambda connection: keys.revoke_key(connection, key_or_hint, now_ms=now_ms()))
 
+    def rotate_key(self, key_or_hint: str, *, grace_ms: int) -> keys.RotatedKey:
+        """Make a key that takes another one's place; that one is good for so many milliseconds more."""
+        return self.write(
+            lambda connection: keys.rotate_key(connection, key_or_hint, grace_ms=grace_ms, now_ms=now_ms())
+        )
+
+    def set_sender(self, source: str, *, origins: Sequence[str] | None, mode: Mode | None) -> None:
+        """Set from which origins a source's keys may be used (empty = any) and what is kept; None = as it is."""
+        self.write(lambda connection: keys.set_sender(connection, source, origins=origins, mode=mode))
+
+    def begin_note_use(self, used: Mapping[str, int]) -> None:
+        """Have it written down when keys were last used; nobody waits for it. Raises StoreUnavailable."""
+        self.begin_write(lambda connection: keys.note_use(connection, used))
+
     def list_keys(self) -> list[keys.KeyRow]:
         """Return every key, oldest first."""
         with self.reading() as reader:
             return keys.list_keys(reader)
 
     def key_owners(self) -> dict[str, keys.KeyOwner]:
-        """Return whom each valid key's hash lets in."""
+        """Return whom the hash of each key that was not revoked lets in, rotated ones with their end."""
         with self.reading() as reader:
             return keys.load_owners(reader)
+
+    def source_modes(self) -> dict[int, Mode]:
+        """Return what may be kept of each source's events, by source id."""
+        with self.reading() as reader:
+            return keys.load_modes(reader)

@@ -26,12 +26,8 @@ INSERT_EVENT = (
     "INSERT INTO events"
     " (seq, source_id, event_id, name, occurred_at, sent_at, received_at, anonymous_id, customer_id, body)"
 )
-INSERT_REJECT = "INSERT INTO quarantine (received_at, source_id, code, field, message, body)"
 INSERT_COUNT = "INSERT INTO counters (source_id, day, name, n)"
 ADD_COUNT = "ON CONFLICT (source_id, day, name) DO UPDATE SET n = n + excluded.n"
-
-QUARANTINE_ROWS = 100_000
-"""The newest so many rejects are kept: whoever has a write key must not be able to fill the disk with nonsense."""
 
 Batch = tuple[Sequence[EventRow], Sequence[RejectRow]]
 Done = Callable[[Any, BaseException | None], None]
@@ -94,38 +90,45 @@ def append_rows(connection: WritingConnection, events: Sequence[EventRow], rejec
 
 def append_batches(connection: WritingConnection, batches: Sequence[Batch]) -> list[Receipt]:
     """Insert several requests' batches inside the caller's transaction and return a receipt for each."""
+    receipts = insert_events(connection, [batch for batch, _ in batches])
+    counts: Counter[tuple[int, str, str]] = Counter()
+    for (batch, rejects), receipt in zip(batches, receipts, strict=True):
+        count_batch(counts, batch, rejects, receipt)
+    append_rejects(connection, batches, counts)
+    count_up(connection, counts)
+    return receipts
+
+
+def insert_events(connection: WritingConnection, batches: Sequence[Sequence[EventRow]]) -> list[Receipt]:
+    """Insert the events that are new inside the caller's transaction and return a receipt for each batch."""
     seen = connection.seen
-    answers = seen.find_new(connection, [row for batch, _ in batches for row in batch])
+    answers = seen.find_new(connection, [row for batch in batches for row in batch])
     stored = []
     receipts = []
     start = 0
-    for batch, _ in batches:
+    for batch in batches:
         fresh = [row for row, is_new in zip(batch, islice(answers, start, None), strict=False) if is_new]
         start += len(batch)
         stored += fresh
         receipts.append(Receipt(len(fresh), len(batch) - len(fresh)))
     first_seq = seen.take_places(len(stored))
     insert_rows(connection, INSERT_EVENT, [(seq, *row) for seq, row in enumerate(stored, first_seq)])
-    counts: Counter[tuple[int, str, str]] = Counter()
-    for (batch, rejects), receipt in zip(batches, receipts, strict=True):
-        count_batch(counts, batch, rejects, receipt)
-    append_rejects(connection, [row for _, rejects in batches for row in rejects], counts)
-    insert_rows(connection, INSERT_COUNT, [(*key, n) for key, n in counts.items() if n], ADD_COUNT)
     return receipts
 
 
 def append_rejects(
-    connection: sqlite3.Connection, rejects: Sequence[RejectRow], counts: Counter[tuple[int, str, str]]
+    connection: WritingConnection, batches: Sequence[Batch], counts: Counter[tuple[int, str, str]]
 ) -> None:
-    """Put rejects into quarantine; the oldest go when there are too many, which is counted."""
-    if not rejects:
-        return
-    insert_rows(connection, INSERT_REJECT, rejects)
-    oldest = "(SELECT max(id) FROM quarantine) - ?"
-    dropped = connection.execute(f"DELETE FROM quarantine WHERE id <= {oldest}", (QUARANTINE_ROWS,)).rowcount
-    if dropped:
-        last = rejects[-1]
-        counts[last.source_id or 0, utc_day(last.received_at), "quarantine_dropped"] += dropped
+    """Put rejects into quarantine; the oldest go when there are too many or are too old, which is counted."""
+    rejects = [row for _, rows in batches for row in rows if row.body is not None]
+    now_ms = max((row.received_at for events, rows in batches for row in (events or rows)[-1:]), default=0)
+    for source_id, dropped in connection.quarantine.take(connection, rejects, now_ms).items():
+        counts[source_id or 0, utc_day(now_ms), "quarantine_dropped"] += dropped
+
+
+def count_up(connection: sqlite3.Connection, counts: Counter[tuple[int, str, str]]) -> None:
+    """Add to the counters, by source, UTC day and name."""
+    insert_rows(connection, INSERT_COUNT, [(*key, n) for key, n in counts.items() if n], ADD_COUNT)
 
 
 def count_batch(
@@ -274,13 +277,14 @@ class Writer:
         try:
             results = run_group(connection, group)
             connection.execute("COMMIT")
-            connection.seen.keep()
         except BaseException:
             connection.seen.forget()
             # On a full disk SQLite has rolled back by itself, and a second ROLLBACK would hide the error.
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             raise
+        # Out of the block: if this fails, what is committed must not be forgotten, or it would be stored twice.
+        connection.seen.keep()
         return results
 
     def _seal(self) -> None:

@@ -11,13 +11,13 @@ WITH people AS (
            coalesce(sum(p.is_bot), 0) AS orders_of_bots
     FROM orders o CROSS JOIN persons p ON p.person_id = o.person_id
     WHERE o.shop_id = :shop_id
+), log AS (
+    SELECT count(*) AS derived, coalesce(sum(name IN (SELECT value FROM json_each(:personless))), 0) AS personless
+    FROM events
+    WHERE seq <= coalesce((SELECT CAST(value AS INTEGER) FROM meta WHERE name = 'derived_seq'), 0)
 )
 SELECT people.persons, people.bots, people.bot_events,
-       (SELECT count(*) FROM events
-        WHERE seq <= coalesce((SELECT CAST(value AS INTEGER) FROM meta WHERE name = 'derived_seq'), 0)) AS events_derived,
-       (SELECT count(*) FROM cluster_events) AS events_of_persons,
-       (SELECT count(*) FROM events
-        WHERE name IN (SELECT value FROM json_each(:personless))
-          AND seq <= coalesce((SELECT CAST(value AS INTEGER) FROM meta WHERE name = 'derived_seq'), 0)) AS events_personless,
+       log.derived AS events_derived, (SELECT count(*) FROM cluster_events) AS events_of_persons,
+       log.personless AS events_personless,
        book.orders, book.orders_unknown, book.orders_of_bots
-FROM people CROSS JOIN book;
+FROM people CROSS JOIN book CROSS JOIN log;

@@ -1,0 +1,70 @@
+"""`touchtrail restore`: a backup in the database's place, without what was erased since."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from .backup import describe_contents
+from .options import load_settings, settings_options
+
+if TYPE_CHECKING:
+    from touchtrail_collector.services.backup import Restored
+    from touchtrail_collector.settings import Settings
+
+    from .progress import Progress
+
+
+@click.command()
+@settings_options
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--force", is_flag=True, help="Also where nothing can be carried over from the current database.")
+def restore(db: Path | None, config: Path | None, file: Path, force: bool) -> None:
+    """Put the backup FILE in the database's place. No collector may run on it.
+
+    FILE is checked first and stays as it is. The file it replaces is kept beside it under a dated name. What was erased
+    and which keys were revoked since the backup stays so.
+    """
+    from touchtrail_collector.services.backup import restore as restore_backup
+
+    from .progress import progress_bar
+
+    settings = load_settings(db, config)
+    database = Path(settings.store.db)
+    with progress_bar("copying pages") as progress:
+        restored = restore_backup(file, database, force=force, progress=progress)
+    with progress_bar("deriving") as progress:
+        derive(settings, progress)
+    for line in tell(restored, database):
+        click.echo(line)
+
+
+def derive(settings: Settings, progress: Progress) -> None:
+    """Derive what the backup had not derived yet, or everything where the rules are others now."""
+    from touchtrail_collector.host import PluginHost
+    from touchtrail_collector.services.collector import Collector
+
+    collector = Collector(settings, PluginHost.load(settings), starts_projector=False)
+    try:
+        collector.projector.catch_up(progress)
+    finally:
+        collector.close()
+
+
+def tell(restored: Restored, database: Path) -> list[str]:
+    """Return what was done, a line each."""
+    lines = [f"{database}: {describe_contents(restored.contents)}"]
+    if restored.replaced is not None:
+        lines.append(f"the replaced file is kept as {restored.replaced}; delete it when you do not need it any more")
+    carried = restored.carried
+    if carried is not None and carried.ids_erased:
+        lines.append(
+            f"{carried.ids_erased:,} erased events stay erased, {carried.events_left_out:,} of them were in the backup"
+        )
+    if carried is not None and carried.keys_revoked:
+        lines.append(f"{carried.keys_revoked:,} keys that were revoked or rotated since the backup stay so")
+    if restored.replaced is not None and carried is None:
+        lines.append("nothing was carried over: what was erased since the backup is there again")
+    return lines

@@ -1,0 +1,118 @@
+"""Backup while the collector runs, and restore without bringing back what was erased."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+
+from ..errors import StoreError, StoreUnavailable, UsageError
+from ..store.sqlite.carry_over import CarriedOver, Knowledge
+from ..store.sqlite.copy import Contents, check_schema, checked_reader, copy_database, describe
+from ..store.sqlite.database import FileLock
+from ..store.sqlite.restore import finish_interrupted, learn_from, prepare_copy, swap
+from ..store.sqlite.whole_file import companions, partial_file, put_in_place
+
+Progress = Callable[[int, int], None]
+
+
+class Restored(msgspec.Struct, frozen=True, kw_only=True):
+    """What a restore did.
+
+    Args:
+        contents: what the restored database has.
+        replaced: where the file that was there is kept; None = there was none.
+        migrated: the migrations the copy lacked.
+        carried: what was carried over from the replaced file; None = there was none, or nothing could be.
+    """
+
+    contents: Contents
+    replaced: Path | None
+    migrated: list[str]
+    carried: CarriedOver | None
+
+
+def back_up(database: Path, target: Path, *, force: bool = False, progress: Progress | None = None) -> Contents:
+    """Write a checked copy of a database to a file, whether or not a collector runs.
+
+    Args:
+        force: replace the file when it is there.
+        progress: told pages done and pages in all.
+
+    Returns: what the copy has.
+
+    Raises: UsageError when the file is there; DatabaseMissing, StoreError.
+    """
+    for own in (database, *companions(database), FileLock(database).path):
+        if target.absolute() == own.absolute() or (target.exists() and own.exists() and target.samefile(own)):
+            raise UsageError(f"{target} belongs to the database itself; name another file")
+    refuse_overwriting(target, force)
+    if not target.parent.is_dir():
+        raise StoreError(f"there is no folder {target.parent}; make it, or name another file")
+    with partial_file(target) as partial:
+        copy_database(database, partial, progress)
+        with checked_reader(partial) as reader:
+            contents = describe(reader, partial)
+        refuse_overwriting(target, force)
+        put_in_place(partial, target)
+    return contents
+
+
+def refuse_overwriting(target: Path, force: bool) -> None:
+    """Raise UsageError for a file that is there already, unless it may be replaced."""
+    if target.is_symlink() or (target.exists() and not target.is_file()):
+        raise UsageError(f"{target} is no plain file; name another one")
+    if target.exists() and not force:
+        raise UsageError(f"{target} is there already; name another file, or replace it with --force")
+
+
+def restore(backup: Path, database: Path, *, force: bool = False, progress: Progress | None = None) -> Restored:
+    """Put a backup in a database's place, while no collector runs; the file that was there is kept beside it.
+
+    What was erased and which keys were revoked since the backup stays so. What is derived may be older than the rules:
+    the caller has it derived anew.
+
+    Args:
+        force: also where the current file is damaged or of another database, so that nothing can be carried over.
+
+    Raises: DatabaseLocked while a collector runs; DatabaseMissing, DatabaseTooNew; StoreError for a damaged backup,
+        and for a current file of which nothing can be carried over, unless ``force``.
+    """
+    if database.exists() and backup.exists() and backup.samefile(database):
+        raise UsageError(f"{backup} is the database itself; name the backup")
+    with checked_reader(backup) as reader:
+        migrated = check_schema(reader)
+    lock = FileLock(database)
+    lock.acquire()
+    try:
+        finish_interrupted(database)
+        with partial_file(database) as partial:
+            copy_database(backup, partial, progress)
+            known = learn_if_possible(database, partial, force) if database.exists() else None
+            carried = prepare_copy(partial, known)
+            with checked_reader(partial) as reader:
+                contents = describe(reader, partial)
+            replaced = swap(partial, database, day=datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ"))
+    finally:
+        lock.release()
+    return Restored(contents=contents, replaced=replaced, migrated=migrated, carried=carried)
+
+
+def learn_if_possible(database: Path, copy: Path, force: bool) -> Knowledge | None:
+    """Return what the current file knows; None where nothing can be learnt and somebody said that this is all right.
+
+    Raises: StoreUnavailable while somebody reads the file; StoreError.
+    """
+    try:
+        return learn_from(database, copy)
+    except StoreUnavailable:
+        raise
+    except StoreError as error:
+        if force:
+            return None
+        raise StoreError(
+            f"{error}; what was erased from it since the backup would come back. Restore to another file with --db, "
+            "or use --force if that is all right"
+        ) from None

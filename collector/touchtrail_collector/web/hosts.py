@@ -1,0 +1,79 @@
+"""Whose names a request may give in its Host header."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+from typing import Final
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from ..settings import ServerSettings
+from .errors import send_error, wrong_host
+from .headers import header
+
+LOCAL_NAMES: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+ANY: Final = "*"
+
+
+class HostNames:
+    """The names this collector answers to.
+
+    A web page can have a name of its own point to this machine and so reach what only this machine should (DNS
+    rebinding). It cannot do so with an address: where the collector listens to more than this machine, addresses are
+    let through.
+
+    Args:
+        settings: where it listens, and which names it has besides.
+    """
+
+    def __init__(self, settings: ServerSettings) -> None:
+        self._is_open = ANY in settings.allowed_hosts
+        self._takes_addresses = not is_loopback(settings.host)
+        self._names = LOCAL_NAMES | {settings.host.strip("[]")} | {bare_name(name) for name in settings.allowed_hosts}
+
+    def allow(self, name: str) -> bool:
+        """True for a name, as `bare_name` gives it, that is ours."""
+        return name in self._names or self._is_open or (self._takes_addresses and is_address(name))
+
+
+def bare_name(host: str) -> str:
+    """Return a Host header's name in lower case, without port, brackets and the dot at the end."""
+    host = host.strip().lower()
+    name, colon, port = host.rpartition(":")
+    if colon and port.isascii() and port.isdigit() and (":" not in name or name.endswith("]")):
+        host = name
+    if host.startswith("[") and host.endswith("]"):
+        return host[1:-1]
+    return host.removesuffix(".")
+
+
+def is_address(name: str) -> bool:
+    """True for an IP address."""
+    try:
+        ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+def is_loopback(host: str) -> bool:
+    """True for a name or address of this machine alone."""
+    host = host.strip("[]")
+    return host in LOCAL_NAMES or (is_address(host) and ip_address(host).is_loopback)
+
+
+class HostCheck:
+    """Refuses requests whose Host header names somebody else."""
+
+    def __init__(self, app: ASGIApp, hosts: HostNames) -> None:
+        self._app = app
+        self._hosts = hosts
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one ASGI request."""
+        if scope["type"] == "http":
+            name = bare_name(header(scope["headers"], b"host").decode("latin-1"))
+            if not self._hosts.allow(name):
+                await send_error(wrong_host(name), scope, receive, send)
+                return
+        await self._app(scope, receive, send)

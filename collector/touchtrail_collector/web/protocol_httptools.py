@@ -1,0 +1,83 @@
+"""Guarded connections on httptools, the fast parser."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection
+from typing import TYPE_CHECKING
+
+from uvicorn.protocols.http.flow_control import FlowControl
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+from .errors import malformed_request
+from .guard import GuardedConnection
+
+if TYPE_CHECKING:
+    from uvicorn._types import ASGI3Application
+
+
+MAX_PIPELINED = 64
+"""Requests that may wait behind the one being answered; whoever sends more without reading is cut off."""
+
+
+class PatientFlow(FlowControl):
+    """Flow control that reads no further while requests wait to be answered.
+
+    uvicorn reads on after each answer, and so gathers more requests than it answers: gigabytes of them from a client
+    that sends and never reads.
+    """
+
+    def __init__(self, transport: asyncio.Transport, waiting: Collection[object]) -> None:
+        super().__init__(transport)
+        self._waiting = waiting
+
+    def resume_reading(self) -> None:
+        """Read on, unless requests wait."""
+        if not self._waiting:
+            super().resume_reading()
+
+
+class GuardedHttpTools(GuardedConnection, HttpToolsProtocol):
+    """uvicorn's protocol, with the parser's events told to the guard."""
+
+    _answering: RequestResponseCycle | None = None
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        self._answering = cycle
+        super()._start_asgi_task(cycle, app)
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Let the connection in, or say that there is no room."""
+        super().connection_made(transport)
+        self.flow = PatientFlow(transport, self.pipeline)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell the request that is being answered; uvicorn tells the latest, which of pipelined ones is another."""
+        if self._answering is not None and not self._answering.response_complete:
+            self._answering.disconnected = True
+            self._answering.message_event.set()
+        super().connection_lost(exc)
+
+    def on_message_begin(self) -> None:
+        """A request begins; the first one of a connection, and one that came alone, have begun to be waited for."""
+        if self.phase != "headers":
+            self.enter("headers")
+        super().on_message_begin()
+
+    def on_response_complete(self) -> None:
+        """Answer the next request that waits; after the last one read on."""
+        super().on_response_complete()
+        self.flow.resume_reading()
+
+    def on_headers_complete(self) -> None:
+        """The headers are whole; too many of them end here, before anything is made of the request."""
+        self.check_headers(self.url, self.headers)
+        if len(self.pipeline) >= MAX_PIPELINED:
+            raise malformed_request()
+        self.enter("body")
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """The request is whole."""
+        self.enter("nothing")
+        super().on_message_complete()
