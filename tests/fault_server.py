@@ -404,6 +404,15 @@ def answering(status: int, body: bytes = b"no", *headers: tuple[str, str]) -> Fa
     return answer
 
 
+def refuse_more_than_one(exchange: Exchange) -> None:
+    """Find every batch too large, and every single event right."""
+    events = exchange.read()
+    if len(events) > 1:
+        exchange.answer(413, b"no")
+    else:
+        exchange.answer(200, exchange.server.store(events))
+
+
 def bomb() -> bytes:
     """Return 128 MB of blanks, compressed to 128 KB."""
     if not _bomb:

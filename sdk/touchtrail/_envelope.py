@@ -13,8 +13,9 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from ._limits import ID_LENGTH, MOST_PROPERTIES, NAME_LENGTH, NEWEST, OLDEST
 from ._plain import amounts, tidy, tidy_struct
-from .context import Page
+from .context import Campaign, Consent, Device, Page
 from .errors import EventRefusedError
 from .events import VOCABULARY, Event
 
@@ -24,8 +25,10 @@ ORDER: Final = 2
 SHED_ORDER: Final = (BROWSE, CART, ORDER)
 """Classes of events in the order in which they are given up when the spool is full."""
 
-_NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,99}")
-ID_LENGTH: Final = 200
+_NAME: Final = re.compile(rf"[A-Za-z_][A-Za-z0-9_]{{0,{NAME_LENGTH - 1}}}")
+
+
+TOO_MANY: Final = f"an event has at most {MOST_PROPERTIES} properties of the shop's own"
 
 
 class Envelope(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -144,33 +147,40 @@ def occurred_text(moment: datetime) -> str:
     """Return a point in time as the wire has it.
 
     Raises:
-        EventRefusedError: no datetime, or one without a time zone.
+        EventRefusedError: no datetime, one without a time zone, or not between 2000 and 2100: an earlier time is a
+            broken clock, not a memory.
     """
     if not isinstance(moment, datetime):
         raise EventRefusedError("bad_time", "occurred_at must be a datetime with a time zone, or None for now")
     if moment.utcoffset() is None:
         raise EventRefusedError("naive_time", "occurred_at has no time zone; use datetime.now(UTC) or set tzinfo")
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds")[:23] + "Z"
+    try:
+        text = moment.astimezone(UTC).isoformat(timespec="milliseconds")[:23] + "Z"
+    except OverflowError:
+        text = ""
+    if not OLDEST <= text <= NEWEST:
+        raise EventRefusedError("bad_time", "occurred_at must lie between 2000 and 2100")
+    return text
 
 
-def text_id(value: object, field: str) -> str | None:
+def text_id(value: object, field: str, longest: int = ID_LENGTH) -> str | None:
     """Return an id as text; a number or UUID becomes text, because shops' customer numbers often are numbers.
 
     Raises:
-        EventRefusedError: anything else, or longer than 200 characters.
+        EventRefusedError: anything else, or longer than the collector takes.
     """
     if isinstance(value, str):
         text: str = str.__str__(value)
     elif isinstance(value, int) and not isinstance(value, bool):
-        text = int.__repr__(value) if abs(value) < 2**128 else "x" * (ID_LENGTH + 1)
+        text = int.__repr__(value) if abs(value) < 2**128 else "x" * (longest + 1)
     elif type(value).__module__ == "uuid":
         text = str(value)
     elif value is None:
         return None
     else:
         raise EventRefusedError("bad_id", f"{field} must be text")
-    if len(text) > ID_LENGTH:
-        raise EventRefusedError("bad_id", f"{field} is longer than {ID_LENGTH} characters")
+    if len(text) > longest:
+        raise EventRefusedError("bad_id", f"{field} is longer than {longest} characters")
     return text or None
 
 
@@ -188,19 +198,23 @@ def encode(envelope: Envelope, max_bytes: int) -> bytes:
     """Return the event as JSON.
 
     Raises:
-        EventRefusedError: a value JSON has no form for, an amount that is no number, or too many bytes.
+        EventRefusedError: a value JSON has no form for, an amount that is no number, too many bytes or properties, or
+            something around the properties that is not of the type it is declared as.
     """
     properties = envelope.properties
     try:
         amount_names = amounts.get(type(properties))
         if amount_names is None:
-            envelope.properties = tidy(properties, max_bytes)
+            envelope.properties = tidied = tidy(properties, max_bytes)
         else:
-            envelope.properties = tidy_struct(properties, amount_names, max_bytes)
+            envelope.properties = tidied = tidy_struct(properties, amount_names, max_bytes)
+        own = tidied if type(tidied) is dict else tidied.extra if tidied is not properties else None
+        if type(own) is dict and len(own) > MOST_PROPERTIES:
+            raise EventRefusedError("too_large", TOO_MANY)
         page = envelope.page
-        if page is not None:
-            envelope.page = tidy_struct(page, (), max_bytes) if type(page) is Page else tidy(page, max_bytes)
-        if envelope.identifiers or envelope.campaign or envelope.device or envelope.consent:
+        if page is not None and not (type(page) is Page and _TEXTS.issuperset(map(type, _values_of(page)))):
+            envelope.page = _fit(page, Page, max_bytes)
+        if not (envelope.identifiers is envelope.campaign is envelope.device is envelope.consent is None):
             _tidy_rest(envelope, max_bytes)
         payload = _encoder.encode(envelope)
     except (TypeError, ValueError, OverflowError, RecursionError, NotImplementedError):
@@ -211,23 +225,34 @@ def encode(envelope: Envelope, max_bytes: int) -> bytes:
 
 
 def _tidy_rest(envelope: Envelope, max_bytes: int) -> None:
-    for name in ("campaign", "device", "consent", "identifiers"):
-        setattr(envelope, name, tidy(getattr(envelope, name), max_bytes))
+    for name, shape, plain in _SHAPES:
+        value = getattr(envelope, name)
+        if value is not None and not (type(value) is shape and plain.issuperset(map(type, _values_of(value)))):
+            setattr(envelope, name, _fit(value, shape, max_bytes))
+    if envelope.identifiers is not None:
+        envelope.identifiers = _identifiers(tidy(envelope.identifiers, max_bytes))
 
 
-def check_as_collector(payload: bytes, kind: Kind) -> None:
-    """Decode the event's properties as strictly as the collector does.
-
-    Raises:
-        EventRefusedError: with the field that is wrong.
-    """
-    if kind.struct is None:
-        return
+def _fit(value: Any, shape: type, max_bytes: int) -> Any:
+    """Return the value as the collector will read it: as a struct, also from a mapping that has its fields."""
     try:
-        raw = _properties_decoder.decode(payload).properties
-        msgspec.json.decode(raw, type=kind.struct)
+        return msgspec.json.decode(_encoder.encode(tidy(value, max_bytes)), type=shape)
     except msgspec.ValidationError as problem:
-        raise EventRefusedError("invalid", f"{kind.name}: {problem}") from None
+        raise EventRefusedError("invalid", f"{shape.__name__.lower()}: {problem}") from None
+
+
+def _identifiers(given: Any) -> dict[str, str]:
+    if type(given) is not dict:
+        raise EventRefusedError("invalid", "identifiers must be a mapping of names to texts")
+    for kind, value in given.items():
+        if type(kind) is not str or not 0 < len(kind) <= NAME_LENGTH:
+            raise EventRefusedError("invalid", f"an identifier's name is a text of 1 to {NAME_LENGTH} characters")
+        if type(value) is not str or len(value) > ID_LENGTH:
+            text = text_id(value, "an identifier")
+            if text is None:
+                raise EventRefusedError("bad_id", "an identifier must be text")
+            given[kind] = text
+    return given
 
 
 def assemble(payloads: Iterable[bytes], sent_at_ms: int) -> bytes:
@@ -235,28 +260,28 @@ def assemble(payloads: Iterable[bytes], sent_at_ms: int) -> bytes:
     return b'{"sent_at":"%b","events":[%b]}' % (rfc3339(sent_at_ms).encode(), b",".join(payloads))
 
 
-class _Properties(msgspec.Struct):
-    properties: msgspec.Raw = msgspec.Raw(b"{}")
-
-
-_properties_decoder = msgspec.json.Decoder(_Properties)
-
-
 _encoder = msgspec.json.Encoder()
+_values_of = msgspec.structs.astuple
+_TEXTS: Final = frozenset({str, type(None)})
+_ANSWERS: Final = frozenset({bool, type(None)})
+_SHAPES: Final = (("campaign", Campaign, _TEXTS), ("device", Device, _TEXTS), ("consent", Consent, _ANSWERS))
+"""What stands beside the properties, its struct, and the types its fields have unless somebody got one wrong."""
 
 
 def _learn_kind(event: object) -> Kind:
     if isinstance(event, Event):
         return _kinds.setdefault(type(event), _kind_of_struct(type(event)))
-    if not isinstance(event, str) or not _NAME.fullmatch(event):
+    # Plain text: a member of an enumeration is one as well, and may stand for a name of the vocabulary.
+    name = str.__str__(event) if isinstance(event, str) else ""
+    if not _NAME.fullmatch(name):
         raise EventRefusedError("bad_name", "an event is a struct of touchtrail.events or a name such as gift_wrapped")
     # Not remembered: names may come from anywhere, and a cache that grows is a leak.
-    return Kind(str.__str__(event), True, CART, None)
+    return _kinds.get(name) or Kind(name, True, CART, None)
 
 
 def _kind_of_struct(struct: type[Event]) -> Kind:
     spec = struct.spec
-    return Kind(spec.name, spec.contact != "none" or spec.stage is not None, _shed_class(struct), struct)
+    return Kind(spec.name, not spec.is_personless, _shed_class(struct), struct)
 
 
 def _shed_class(struct: type[Event]) -> int:

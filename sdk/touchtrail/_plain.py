@@ -14,6 +14,7 @@ from typing import Any, Final, SupportsIndex, get_args
 
 import msgspec
 
+from ._limits import DEEPEST
 from .errors import EventRefusedError
 
 _ATOMS: Final = frozenset({str, int, bool, type(None)})
@@ -22,6 +23,8 @@ _LEAVES: Final = frozenset({date, datetime, time, timedelta, bytes, bytearray, m
 _MONEY: Final = frozenset({Decimal, type(None)})
 _DECIMAL: Final = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d{1,3})?", re.ASCII)
 _values_of = msgspec.structs.astuple
+PROPERTIES_LEVEL: Final = 2
+"""The event is the first level; its properties, page and the like are the second."""
 
 
 amounts: dict[type, tuple[str, ...]] = {}
@@ -34,8 +37,12 @@ def amounts_of(struct: type) -> tuple[str, ...]:
     return _learn_amounts(struct) if known is None else known
 
 
-def tidy_struct(struct: Any, amount_names: tuple[str, ...], max_bytes: int) -> Any:
+def tidy_struct(struct: Any, amount_names: tuple[str, ...], max_bytes: int, level: int = PROPERTIES_LEVEL) -> Any:
     """Return the struct with every field tidied as ``tidy`` does; the same struct when nothing had to change.
+
+    Args:
+        max_bytes: as for ``tidy``.
+        level: as for ``tidy``.
 
     Raises:
         EventRefusedError: an amount that is no finite number; otherwise as ``tidy``.
@@ -47,10 +54,10 @@ def tidy_struct(struct: Any, amount_names: tuple[str, ...], max_bytes: int) -> A
             _check_amount(name, value)
     # Whatever a field is declared as, a caller can put anything into it: nothing looks at types when a struct is made.
     values = _values_of(struct)
-    return struct if _ATOMS.issuperset(map(type, values)) else _replace_fields(struct, values, max_bytes)
+    return struct if _ATOMS.issuperset(map(type, values)) else _replace_fields(struct, values, max_bytes, level)
 
 
-def tidy(value: Any, max_bytes: int) -> Any:
+def tidy(value: Any, max_bytes: int, level: int = PROPERTIES_LEVEL) -> Any:
     """Return the value with every container copied; plain text and numbers come back as they are.
 
     The encoder holds on to containers without owning what is in them: one that changes while it is encoded, through
@@ -59,20 +66,21 @@ def tidy(value: Any, max_bytes: int) -> Any:
 
     Args:
         max_bytes: of the whole event; more values than have room in it are not looked at.
+        level: how deep in the event the value stands.
 
     Raises:
-        EventRefusedError: NaN or infinite, an amount of a struct that is none, too many values, no JSON form.
+        EventRefusedError: NaN or infinite, an amount of a struct that is none, too many values, too deep, no JSON form.
     """
     kind = type(value)
     if kind in _ATOMS:
         return value
-    if kind is dict:
+    if kind is dict and level <= DEEPEST:
         # Copied first: what another thread adds after the look at the types would not have been looked at.
         copy = value.copy()
         if _TEXT.issuperset(map(type, copy)) and _ATOMS.issuperset(map(type, copy.values())):
             return copy
         value = copy
-    return _Copier(max_bytes).copy(value)
+    return _Copier(max_bytes).copy(value, level)
 
 
 class _Copier:
@@ -85,7 +93,7 @@ class _Copier:
     def __init__(self, max_bytes: int) -> None:
         self._most = self._left = max_bytes // 2 + 1
 
-    def copy(self, value: Any) -> Any:
+    def copy(self, value: Any, level: int) -> Any:
         """Return a copy as plain as JSON; ``tidy`` says what is raised."""
         kind = type(value)
         if kind in _ATOMS or kind in _LEAVES:
@@ -95,48 +103,57 @@ class _Copier:
                 raise EventRefusedError("not_finite", "NaN and Infinity have no JSON form")
             return value
         if kind is dict:
-            return {self._key(key): self.copy(part) for key, part in self._counted(value.copy().items())}
+            parts = self._counted(value.copy().items(), level)
+            return {self._key(key): self.copy(part, level + 1) for key, part in parts}
         if kind is list or kind is tuple:
-            return [self.copy(part) for part in self._counted(kind(value))]
-        return self._copy_relative(value)
+            return [self.copy(part, level + 1) for part in self._counted(kind(value), level)]
+        return self._copy_relative(value, level)
 
-    def _copy_relative(self, value: Any) -> Any:
+    def _copy_relative(self, value: Any, level: int) -> Any:
         """Copy what is not itself a plain type: a subclass without its methods, a struct, something like a number."""
         if isinstance(value, msgspec.Struct):
             private = value if value.__struct_config__.frozen else msgspec.structs.replace(value)
-            return tidy_struct(private, amounts_of(type(value)), self._most)
+            self._check_level(level)
+            return tidy_struct(private, amounts_of(type(value)), self._most, level)
         if isinstance(value, Enum):
-            return self.copy(value.value)
+            return self.copy(value.value, level)
         if isinstance(value, str):
             return str.__str__(value)
         if isinstance(value, int):
             return int.__index__(value)
         if isinstance(value, float):
-            return self.copy(float.__float__(value))
+            return self.copy(float.__float__(value), level)
         if isinstance(value, Mapping):
-            return {self._key(key): self.copy(value[key]) for key in self._counted(value)}
+            return {self._key(key): self.copy(value[key], level + 1) for key in self._counted(value, level)}
         if isinstance(value, list | tuple | set | frozenset):
-            return [self.copy(part) for part in self._counted(value)]
-        return self._copy_stranger(value)
+            return [self.copy(part, level + 1) for part in self._counted(value, level)]
+        return self._copy_stranger(value, level)
 
-    def _copy_stranger(self, value: Any) -> Any:
+    def _copy_stranger(self, value: Any, level: int) -> Any:
         if isinstance(value, datetime):
             return datetime.isoformat(value)
         if type(value).__module__ == "uuid":
             return value
         if hasattr(type(value), "__dataclass_fields__"):
-            return {name: self.copy(getattr(value, name)) for name in self._counted(value.__dataclass_fields__)}
+            names = self._counted(value.__dataclass_fields__, level)
+            return {name: self.copy(getattr(value, name), level + 1) for name in names}
         if isinstance(value, SupportsIndex):
             return index(value)
         raise EventRefusedError("not_serialisable", "a value has no JSON form")
 
-    def _counted(self, parts: Iterable[Any]) -> Iterable[Any]:
+    def _counted(self, parts: Iterable[Any], level: int) -> Iterable[Any]:
         """Return the parts, at most one more than there is room for: a mapping may claim to have no end."""
+        self._check_level(level)
         for part in islice(parts, self._left + 1):
             self._left -= 1
             if self._left < 0:
                 raise EventRefusedError("too_large", "the event holds more values than have room in an event")
             yield part
+
+    @staticmethod
+    def _check_level(level: int) -> None:
+        if level > DEEPEST:
+            raise EventRefusedError("not_serialisable", f"the event is nested deeper than {DEEPEST} levels")
 
     @staticmethod
     def _key(key: Any) -> Any:
@@ -156,10 +173,10 @@ def _is_amount(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def _replace_fields(struct: Any, values: tuple[Any, ...], max_bytes: int) -> Any:
+def _replace_fields(struct: Any, values: tuple[Any, ...], max_bytes: int, level: int) -> Any:
     changed = {}
     for name, value in zip(struct.__struct_fields__, values, strict=True):
-        if (tidied := tidy(value, max_bytes)) is not value:
+        if (tidied := tidy(value, max_bytes, level + 1)) is not value:
             changed[name] = tidied
     return msgspec.structs.replace(struct, **changed) if changed else struct
 

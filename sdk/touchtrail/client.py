@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -13,19 +12,9 @@ from typing import TYPE_CHECKING, Any, Final, Self
 import msgspec
 
 from . import __version__
-from ._envelope import (
-    ID_LENGTH,
-    Envelope,
-    Kind,
-    check_as_collector,
-    encode,
-    kind_of,
-    new_event_id,
-    now_text,
-    occurred_text,
-    reseed_event_ids,
-    text_id,
-)
+from ._delivery import Delivery
+from ._envelope import Envelope, encode, kind_of, new_event_id, now_text, occurred_text, text_id
+from ._limits import EVENT_ID_LENGTH, ID_LENGTH
 from ._plain import tidy
 from .context import Campaign, Consent, Context, Device, Page, current_context, is_about_another, use_context
 from .errors import BY_DESIGN, EventRefusedError
@@ -58,8 +47,6 @@ class Tracker:
         OptionsError: options that cannot work, every one named. Nothing is raised later.
     """
 
-    _tells_of_losses = True
-
     def __init__(
         self,
         url: str = "",
@@ -71,12 +58,9 @@ class Tracker:
         **given: Unpack[GivenOptions],
     ) -> None:
         self.options = _merge(options, url, key, dict(given))
-        self._transport = transport
         self._clock = clock
-        self._is_closed = False
-        self._build()
-        self._arm()
-        _open_clients.add(self)
+        self._max_event_bytes = self.options.max_event_bytes
+        self._delivery = self._deliver(transport)
 
     @classmethod
     def from_env(
@@ -123,8 +107,9 @@ class Tracker:
             ``Options(strict=True)``.
         """
         try:
-            if _getpid() != self._pid:
-                self._rearm()
+            delivery = self._delivery
+            if _getpid() != delivery.pid:
+                delivery.rearm()
             known = current_context()
             if known is not None and not is_about_another(known, customer_id, anonymous_id):
                 anonymous_id = anonymous_id or known.anonymous_id
@@ -158,8 +143,7 @@ class Tracker:
                 if properties is None and type(event) is kind.struct
                 else _own_properties(event, properties),
             )
-            payload = encode(envelope, self._max_event_bytes)
-            self._keep(payload, kind)
+            delivery.keep(encode(envelope, self._max_event_bytes), kind)
         # Events are the shop's data: a property that raises, a broken clock, must not break the shop.
         except BaseException as problem:  # noqa: BLE001 - what must go on is raised again there
             try:
@@ -240,39 +224,16 @@ class Tracker:
 
     def health(self) -> Health:
         """Return the counts of this process and the state of delivery."""
-        from ._worker import Health
+        return self._delivery.health()
 
-        tally = self._tally
-        return Health(
-            state="closed" if self._is_closed else self._worker.state,
-            tracked=self._outbox.tracked(),
-            delivered=tally.delivered,
-            duplicates=tally.duplicates,
-            rejected=tally.rejected.total(),
-            rejected_codes=dict(tally.rejected),
-            dropped=dict(tally.dropped),
-            refused=dict(tally.refused),
-            spooled_bytes=self._outbox.waiting_bytes(),
-            damaged_files=self._outbox.damaged_files(),
-            other_spools=self._outbox.other_spools(),
-            clock_offset_s=self._worker.clock_offset.seconds,
-            last_error=self._worker.last_error,
-        )
+    def _deliver(self, transport: Transport | None) -> Delivery:
+        agent = f"touchtrail-python/{__version__}"
+        return Delivery(self.options, self._spool_folder(), transport=transport, clock=self._clock, user_agent=agent)
 
-    def _keep(self, payload: bytes, kind: Kind) -> None:
-        if self._is_special:
-            self._check(payload, kind)
-        self._outbox.append(payload, kind.shed_class)
-        if self._worker.is_asleep:
-            self._worker.wake()
+    def _spool_folder(self) -> str:
+        from ._outbox import spool_folder
 
-    def _check(self, payload: bytes, kind: Kind) -> None:
-        if self.options.disabled:
-            raise EventRefusedError("disabled", "this client was told to take no events")
-        if self._is_closed:
-            raise EventRefusedError("closed", "this client was closed")
-        if self.options.strict:
-            check_as_collector(payload, kind)
+        return spool_folder(self.options)
 
     def _give_up(self, problem: BaseException) -> bool:
         """Count an event that could not be taken, whatever was raised; what is no failure of it is raised again."""
@@ -285,83 +246,10 @@ class Tracker:
     def _refuse(self, refusal: EventRefusedError, cause: BaseException | None = None) -> bool:
         # A log handler of the shop's may raise as well.
         with suppress(Exception):
-            self._tally.refuse(refusal.reason)
+            self._delivery.tally.refuse(refusal.reason)
         if self.options.strict and refusal.reason not in BY_DESIGN:
             raise refusal from cause
         return False
-
-    def _build(self) -> None:
-        from ._outbox import build_outbox
-        from ._worker import Tally
-
-        options = self.options
-        tally = self._tally = Tally(
-            self._clock,
-            reports=self._tells_of_losses and not options.disabled,
-            # With ``strict`` the caller is told of every refusal by an exception.
-            reports_refusals=not options.strict,
-        )
-        self._is_special = options.strict or options.disabled
-        self._max_event_bytes = options.max_event_bytes
-        self._outbox = build_outbox(options, self._spool_folder(), tally.drop, tally.complain)
-
-    def _spool_folder(self) -> str:
-        from ._outbox import spool_folder
-
-        return spool_folder(self.options)
-
-    def _arm(self) -> None:
-        from ._transport import HttpTransport
-        from ._worker import Worker
-
-        options = self.options
-        carrier = self._transport or HttpTransport(
-            options.url, connect_timeout_s=options.connect_timeout_s, timeout_s=options.timeout_s
-        )
-        agent = f"touchtrail-python/{__version__}"
-        self._worker = Worker(self._outbox, carrier, self._tally, options, clock=self._clock, user_agent=agent)
-        self._pid = _getpid()
-
-    def _rearm(self) -> None:
-        """Begin anew in a forked child: own files, own connection, own thread, own counts."""
-        if _getpid() == self._pid:
-            return
-        _left_to_the_parent.append(self._worker)
-        self._worker.forget()
-        # Again here: a program that forks in C, as uWSGI does, runs no at-fork handlers.
-        reseed_event_ids()
-        self._tally.reset()
-        self._outbox.forget()
-        self._arm()
-
-    def _flush(self, timeout_s: float) -> bool:
-        if _getpid() != self._pid:
-            self._rearm()
-        if self.options.disabled:
-            return True
-        if self._is_closed:
-            return not self._outbox.has_pending()
-        return self._worker.flush(timeout_s)
-
-    def _close(self, timeout_s: float | None, *, at_exit: bool = False) -> bool:
-        if _getpid() != self._pid:
-            self._rearm()
-        if self._is_closed:
-            return not self._outbox.has_pending()
-        until = time.monotonic() + (self.options.close_timeout_s if timeout_s is None else timeout_s)
-        is_done = not self._outbox.has_pending()
-        # At exit no thread may be started, and with the collector out of reach there is no use in waiting.
-        if not at_exit:
-            is_done = self._flush(max(until - time.monotonic(), 0.0))
-        elif self._worker.is_running() and not self._worker.is_hopeless():
-            is_done = self._worker.flush(max(until - _LEAVE_S - time.monotonic(), 0.0), while_hopeful=True)
-        elif self._outbox.is_durable():
-            self._worker.report_losses(everything=True)
-            until = time.monotonic() + _LEAVE_S
-        self._is_closed = self._is_special = True
-        _open_clients.discard(self)
-        self._worker.stop(max(until - time.monotonic(), 0.0 if at_exit else _LEAVE_S))
-        return is_done
 
 
 class Client(Tracker):
@@ -376,7 +264,7 @@ class Client(Tracker):
 
     def flush(self, timeout_s: float = 5.0) -> bool:
         """Send what waits now, also what dead processes left; True when the collector acknowledged everything."""
-        return self._flush(_seconds(timeout_s))
+        return self._delivery.flush(_seconds(timeout_s))
 
     def close(self, timeout_s: float | None = None) -> bool:
         """Send what waits and take no more events; what is not sent in time stays on disk for the next process.
@@ -387,13 +275,13 @@ class Client(Tracker):
         Returns:
             True when the collector acknowledged everything.
         """
-        return self._close(None if timeout_s is None else _seconds(timeout_s))
+        return self._delivery.close(None if timeout_s is None else _seconds(timeout_s))
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._close(None)
+        self._delivery.close()
 
 
 class AsyncClient(Tracker):
@@ -404,13 +292,13 @@ class AsyncClient(Tracker):
         """As ``Client.flush``, without holding up the event loop."""
         import asyncio
 
-        return await asyncio.to_thread(self._flush, _seconds(timeout_s))
+        return await asyncio.to_thread(self._delivery.flush, _seconds(timeout_s))
 
     async def close(self, timeout_s: float | None = None) -> bool:
         """As ``Client.close``, without holding up the event loop."""
         import asyncio
 
-        return await asyncio.to_thread(self._close, None if timeout_s is None else _seconds(timeout_s))
+        return await asyncio.to_thread(self._delivery.close, None if timeout_s is None else _seconds(timeout_s))
 
     async def __aenter__(self) -> Self:
         return self
@@ -422,10 +310,6 @@ class AsyncClient(Tracker):
 # Whose exceptions beside ``Exception`` cancel a task or time it out: swallowed, they would be lost.
 _SCHEDULERS: Final = frozenset({"asyncio", "concurrent", "eventlet", "gevent", "greenlet", "trio"})
 _LONGEST_WAIT_S: Final = 86_400.0
-_LEAVE_S: Final = 0.05
-
-_open_clients: set[Tracker] = set()
-_left_to_the_parent: list[object] = []
 
 
 def _merge(options: Options | None, url: str, key: str, given: dict[str, Any]) -> Options:
@@ -451,7 +335,7 @@ def _seconds(timeout_s: object) -> float:
 
 
 def _own_id(event_id: object) -> str:
-    text = text_id(event_id, "event_id")
+    text = text_id(event_id, "event_id", EVENT_ID_LENGTH)
     if text is None:
         raise EventRefusedError("bad_id", "event_id is empty")
     return text
@@ -463,24 +347,3 @@ def _own_properties(event: Event | str, properties: Mapping[str, Any] | None) ->
     if properties is not None and not isinstance(properties, Mapping):
         raise EventRefusedError("bad_properties", "properties must be a mapping of names to values")
     return properties or {}
-
-
-def _rearm_all() -> None:
-    for client in list(_open_clients):
-        client._rearm()
-
-
-def _close_all() -> None:
-    clients = list(_open_clients)
-    began_s = time.monotonic()
-    for client in clients:
-        client._worker.hurry()
-    for client in clients:
-        # All together take no longer than one.
-        left_s = max(began_s + client.options.close_timeout_s - time.monotonic(), 0.0)
-        client._close(left_s, at_exit=True)
-
-
-atexit.register(_close_all)
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_rearm_all)

@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-
 BY_DESIGN: Final = frozenset({"disabled", "no_visitor"})
 """Reasons for which an event is not taken although nothing is wrong: neither logged nor reported nor raised."""
 

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from ._delivery import Delivery
 from ._envelope import Kind
 from ._transport import Reply, Transport
 from ._worker import Health
 from .client import AsyncClient, Client, Tracker
 from .errors import TransportError
 from .events import Event
+from .options import Options
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -71,14 +73,29 @@ class Capturing(Tracker):
         given["memory_only"] = True
         super().__init__("http://capturing.invalid", key="capturing", transport=_Nowhere(), clock=clock, **given)
 
-    def health(self) -> Health:
-        """Count what was collected as tracked."""
-        return msgspec.structs.replace(super().health(), tracked=len(self.events))
+    def _deliver(self, transport: Transport | None) -> Delivery:
+        return _Collecting(self.options, self.events, transport, self._clock)
 
-    def _keep(self, payload: bytes, kind: Kind) -> None:
-        self._check(payload, kind)
+
+class _Collecting(Delivery):
+    """Ends at a list."""
+
+    def __init__(
+        self, options: Options, events: list[Tracked], transport: Transport | None, clock: Callable[[], float]
+    ) -> None:
+        super().__init__(options, "", transport=transport, clock=clock, tells_of_losses=False)
+        self._events = events
+
+    def keep(self, payload: bytes, kind: Kind) -> None:
+        self.check(payload, kind)
         wire = msgspec.json.decode(payload)
-        self.events.append(Tracked(name=kind.name, event=_read_back(wire, kind), wire=wire))
+        self._events.append(Tracked(name=kind.name, event=_read_back(wire, kind), wire=wire))
+
+    def flush(self, timeout_s: float) -> bool:
+        return True
+
+    def health(self) -> Health:
+        return msgspec.structs.replace(super().health(), tracked=len(self._events))
 
 
 class CapturingClient(Capturing, Client):
@@ -93,17 +110,9 @@ class CapturingClient(Capturing, Client):
         'product_viewed'
     """
 
-    def flush(self, timeout_s: float = 5.0) -> bool:
-        """Return True: nothing ever waits."""
-        return True
-
 
 class CapturingAsyncClient(Capturing, AsyncClient):
     """``CapturingClient`` in the place of an ``AsyncClient``."""
-
-    async def flush(self, timeout_s: float = 5.0) -> bool:
-        """Return True: nothing ever waits."""
-        return True
 
 
 class ScriptedTransport:
@@ -269,4 +278,4 @@ else:
         """A ``CapturingAsyncClient`` for one test; it needs no plugin for asynchronous tests."""
         client = CapturingAsyncClient()
         yield client
-        client._close(None)
+        client._delivery.close()

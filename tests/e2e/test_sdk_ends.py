@@ -28,6 +28,7 @@ PROMISE_S = 0.5
 # Two cores that others use as well: the wait itself, and the whole end of the process, may take this much longer here.
 LOADED, HEAVILY_LOADED = 1.5, 5.0
 SDK = Path(touchtrail.__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 VERSIONS = ("3.11", "3.12", "3.13")
 AT_ONCE = 3
 PIP = [sys.executable, "-m", "pip", "install", "-qq", "--disable-pip-version-check", "--only-binary=:all:"]
@@ -71,6 +72,11 @@ def pythons(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Python]
 
     def give(version: str) -> Python:
         if version in known:
+            return known[version]
+        prepared = ROOT / f".venv-{version}" / "bin" / "python"
+        if (ROOT / f".venv-{version}" / ".ready").exists():
+            # As scripts/test-pythons left it.
+            known[version] = Python(version, str(prepared), str(SDK))
             return known[version]
         command = find_python(version)
         if command is None:
@@ -137,6 +143,11 @@ ENDINGS: dict[str, tuple[str, int, str]] = {
         "try: client.flush(60)\n"
         "except KeyboardInterrupt: last_words(); sys.exit(6)", 6, "",
     ),
+    "by sys.exit in a signal while it flushes": (
+        "signal.signal(signal.SIGALRM, lambda *_: (last_words(), sys.exit(7)))\n"
+        "signal.setitimer(signal.ITIMER_REAL, 0.2)\n"
+        "client.flush(60)", 7, "",
+    ),
     "while a thread tracks on": (
         "def shop():\n"
         "    number = 1000\n"
@@ -145,6 +156,14 @@ ENDINGS: dict[str, tuple[str, int, str]] = {
         "time.sleep(0.1); last_words()", 0, "",
     ),
     "with an event tracked at exit": ("atexit.register(track, 7777)\n" + PLAIN, 0, ""),
+    "with the first event of a client tracked at exit": (
+        "late = Client(url, key='k', spool_dir=spool + '-late')\n"
+        "atexit.register(track, 8888, late)\n" + PLAIN, 0, "",
+    ),
+    "with a client that only refused events": (
+        "mute = Client(url, key='k', spool_dir=spool + '-mute')\n"
+        "assert not mute.track('clicked')\n" + PLAIN, 0, "",
+    ),
     "with an event tracked by the last object": (
         "class Cart:\n"
         "    def __del__(self): client.track('clicked', anonymous_id='a')\n"
@@ -224,6 +243,8 @@ def end_with(python: Python, folder: Path, server: FaultServer, ending: str, **e
                 assert heir.flush(10), heir.health()
                 assert heir.health().dropped == {}
         assert taken_in(book) - (server.events.keys() | well.events.keys()) == set()
+        lost = [event["properties"]["reason"] for event in well.events.values() if event["name"] == "events_lost"]
+        assert lost == ["no_person"] * ("mute" in code)
     assert len(taken_in(book)) >= 100
     return sdk_s
 

@@ -64,7 +64,7 @@ def moody() -> Iterator[Fault]:
     moods = {
         faults.acknowledge: 60, faults.acknowledge_slowly: 10, faults.acknowledge_and_hang_up: 5,
         faults.store_and_reset: 8, faults.reset_at_once: 4, faults.reset_in_the_answer: 4, faults.hang: 2,
-        answering(503, b"", ("Retry-After", "1")): 6, answering(500): 4, answering(413): 4, answering(401): 3,
+        answering(503, b"", ("Retry-After", "1")): 6, answering(500): 4, faults.refuse_more_than_one: 4, answering(401): 3,
         answering(200, b"<html>Welcome to the hotel</html>"): 3,
     }  # fmt: skip
     while True:

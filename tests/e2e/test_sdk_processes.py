@@ -8,6 +8,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -37,37 +38,6 @@ def finish(code: str, *arguments: str) -> str:
     out, err = process.communicate(timeout=20)
     assert (process.returncode, err) == (0, "")
     return out
-
-
-def test_kill_9_at_any_moment_loses_nothing_that_was_taken(sink: Sink, tmp_path: Path) -> None:
-    shop = """
-        import sys
-        from touchtrail import Client
-        client = Client(sys.argv[1], key="k", spool_dir=sys.argv[2], segment_bytes=8192)
-        number = 0
-        while client.track("clicked", anonymous_id="a", event_id=f"{sys.argv[3]}-{number}"):
-            number += 1
-            sys.stdout.write(f"{number}\\n")
-            sys.stdout.flush()
-    """
-    taken: dict[str, int] = {}
-    for name, url, spool in (("up", sink.url, "a"), ("down", NOBODY, "b"), ("up-again", sink.url, "a")):
-        process = start(shop, url, str(tmp_path / spool), name)
-        assert process.stdout is not None
-        for line in process.stdout:
-            if int(line) >= 700:
-                break
-        process.send_signal(signal.SIGKILL)
-        rest, _ = process.communicate(timeout=10)
-        taken[name] = int((rest.split("\n")[:-1] or [line])[-1])
-    with Client(sink.url, key="k", spool_dir=tmp_path / "a") as heir:
-        assert heir.flush(10)
-    arrived = {(event_id.rpartition("-")[0], int(event_id.rpartition("-")[2])) for event_id in sink.events}
-    for name in ("up", "up-again"):
-        assert {(name, number) for number in range(taken[name])} <= arrived
-    # The one whose collector was down waits in its spool, whole.
-    spooled = b"".join(path.read_bytes() for path in (tmp_path / "b").rglob("*.seg"))
-    assert spooled.count(b'"event_id"') >= taken["down"]
 
 
 def test_forked_children_deliver_their_own_events_and_none_of_the_parents(sink: Sink, tmp_path: Path) -> None:
@@ -121,27 +91,95 @@ def test_exit_without_close_delivers_when_it_can(sink: Sink, tmp_path: Path) -> 
     assert len(sink.events) == 100
 
 
-@pytest.mark.parametrize("collector", ["down", "hanging"])
-def test_exit_with_the_collector_out_of_reach_is_quick_quiet_and_keeps_all(
-    sink: Sink, tmp_path: Path, collector: str
+def test_children_forked_while_everything_is_busy_neither_lock_up_nor_lose_or_repeat_events(
+    sink: Sink, tmp_path: Path
 ) -> None:
-    sink.hangs.set()
-    shop = """
-        import sys, time, atexit
+    code = """
+        import os, signal, sys, threading, time
         from touchtrail import Client
-        import touchtrail.client
-        client = Client(sys.argv[1], key="k", spool_dir=sys.argv[2], linger_s=0.0)
-        for number in range(100):
-            client.track("clicked", anonymous_id=str(number))
-        time.sleep(0.3)
-        began = time.monotonic()
-        touchtrail.client._close_all()
-        print(time.monotonic() - began)
+
+        url, folder = sys.argv[1:]
+        client = Client(url, key="k", spool_dir=folder, linger_s=0.0, segment_bytes=4096, batch_events=20)
+        is_over = threading.Event()
+        taken = [0] * 3
+
+        def shop(place):
+            while not is_over.is_set():
+                client.track("clicked")
+                taken[place] += client.track("clicked", anonymous_id="parent")
+                time.sleep(0.002)
+
+        threads = [threading.Thread(target=shop, args=(place,), daemon=True) for place in range(3)]
+        for thread in threads:
+            thread.start()
+        children = 0
+        for number in range(24):
+            pid = os.fork()
+            if not pid:
+                # A lock that nobody gives back ends the child here, with a signal.
+                signal.alarm(20)
+                sent = [client.track("clicked", anonymous_id=f"child-{number}") for _ in range(5)]
+                client.track("clicked")
+                is_done = client.flush(0 if number % 6 else 15) or number % 6
+                os._exit(0 if all(sent) and is_done else 1)
+            status = os.waitpid(pid, 0)[1]
+            assert status == 0, status
+            children += 1
+        is_over.set()
+        for thread in threads:
+            thread.join()
+        assert client.flush(20)
+        print(children, sum(taken), client.health().tracked)
     """
-    added_s = float(finish(shop, NOBODY if collector == "down" else sink.url, str(tmp_path)))
-    assert added_s < 1.0
-    spooled = b"".join(path.read_bytes() for path in tmp_path.rglob("*.seg"))
-    assert spooled.count(b'"event_id"') == 100
+    command = [sys.executable, "-c", textwrap.dedent(code), sink.url, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    children, taken, tracked = map(int, done.stdout.split())
+    assert children == 24
+    assert taken == tracked > 200
+    with Client(sink.url, key="k", spool_dir=tmp_path) as heir:
+        assert heir.flush(10)
+    people = Counter(event.get("anonymous_id") for event in sink.events.values())
+    assert people.pop("parent") == taken
+    lost = [event["properties"] for event in sink.events.values() if event["name"] == "events_lost"]
+    assert people.pop(None) == len(lost) > 0
+    assert people == {f"child-{number}": 5 for number in range(24)}
+
+
+@pytest.mark.parametrize("lock", ["_transport.lazy import importing", "_outbox.spool import locking"])
+@pytest.mark.parametrize("first", ["logging", "touchtrail"])
+def test_a_fork_while_a_lock_is_held_and_a_logger_made_goes_on(lock: str, first: str) -> None:
+    """Two locks that are both taken before a fork: taken in the wrong order, neither the fork nor the thread goes on."""
+    code = f"""
+        import {first}
+        from touchtrail.{lock} as lock
+        import logging, os, signal, threading
+        signal.alarm(10)
+        holds, forks = threading.Event(), 0
+
+        def work(name):
+            with lock:
+                holds.set()
+                is_over.wait(0.1)
+                logging.getLogger(name)
+
+        for number in range(5):
+            is_over = threading.Event()
+            thread = threading.Thread(target=work, args=(f"made-{{number}}",))
+            thread.start()
+            assert holds.wait(5)
+            pid = os.fork()
+            if not pid:
+                with lock:
+                    logging.getLogger("child")
+                os._exit(0)
+            assert os.waitpid(pid, 0)[1] == 0
+            thread.join()
+            holds.clear()
+            forks += 1
+        print(forks)
+    """
+    assert finish(code) == "5\n"
 
 
 def test_multiprocessing_children_deliver(sink: Sink, tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -118,30 +117,6 @@ def test_events_come_by_themselves_soon_after_they_are_tracked(sink: Sink, tmp_p
         while not sink.events:
             assert time.monotonic() < until
             time.sleep(0.01)
-
-
-def test_an_outage_delays_but_loses_nothing(tmp_path: Path) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    with Client(f"http://127.0.0.1:{port}", key="k", spool_dir=tmp_path, **QUICK) as client:
-        for number in range(250):
-            assert client.track("clicked", anonymous_id=str(number))
-        assert not client.flush(0.1)
-        assert client.health().state == "retrying"
-        with running_sink(port) as sink:
-            assert client.flush(5)
-            assert len(sink.events) == 250
-        assert client.health().delivered == 250
-
-
-def test_refusals_and_faults_of_the_collector_lose_nothing(sink: Sink, tmp_path: Path) -> None:
-    sink.statuses = [503, 401, 500, 404, 413, 429, 301]
-    with Client(sink.url, key="k", spool_dir=tmp_path, **QUICK) as client:
-        for number in range(50):
-            client.track("clicked", anonymous_id=str(number))
-        assert client.flush(10)
-    assert len(sink.events) == 50
 
 
 def test_what_one_client_could_not_send_the_next_one_sends(sink: Sink, tmp_path: Path) -> None:

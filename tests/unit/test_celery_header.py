@@ -87,7 +87,7 @@ def test_numbers_become_text_and_an_id_that_is_none_leaves_the_task_without_visi
     assert integration._read(published(numbered)[HEADER]) == Context(customer_id="42")
     hostile: Any = Context(customer_id=["c-42"])  # type: ignore[arg-type]
     assert published(hostile) == {}
-    assert published(Context(anonymous_id="a" * 201)) == {}
+    assert published(Context(anonymous_id="a" * 257)) == {}
     assert published(Context(anonymous_id="\ud800")) == {}
 
 
@@ -109,7 +109,7 @@ def test_no_header_of_strangers_raises(header: Any) -> None:
         "[" * 8000,
         '{"anonymous_id": 1}',
         '{"anonymous_id": ""}',
-        '{"anonymous_id": "' + "a" * 201 + '"}',
+        '{"anonymous_id": "' + "a" * 257 + '"}',
         '{"anonymous_id": "a", "consent": {"analytics": "yes"}}',
         '{"anonymous_id": "a"' + " " * 9000 + "}",
         '{"anonymous_id": "\\ud800"}',

@@ -94,7 +94,7 @@ def test_threads_never_get_the_same_id() -> None:
     assert all(into == sorted(into) for into in made)
 
 
-@given(st.datetimes(min_value=datetime(1970, 1, 1), max_value=datetime(2200, 1, 1)))
+@given(st.datetimes(min_value=datetime(2000, 1, 1), max_value=datetime(2100, 1, 1)))
 def test_times_are_utc_with_milliseconds_and_z(moment: datetime) -> None:
     epoch_ms = (moment.replace(tzinfo=UTC) - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(milliseconds=1)
     text = rfc3339(epoch_ms)
@@ -110,8 +110,18 @@ def test_now_is_written_as_any_other_time(epoch_s: float) -> None:
         assert abs(written - epoch_s) < 0.0011
 
 
-@pytest.mark.parametrize(("moment", "reason"), [(datetime(2026, 1, 1), "naive_time"), ("2026-01-01", "bad_time")])
-def test_a_time_without_a_zone_is_refused(moment: Any, reason: str) -> None:
+@pytest.mark.parametrize(
+    ("moment", "reason"),
+    [
+        (datetime(2026, 1, 1), "naive_time"),
+        ("2026-01-01", "bad_time"),
+        (datetime(1999, 12, 31, 23, 59, 59, tzinfo=UTC), "bad_time"),
+        (datetime(2101, 1, 1, tzinfo=UTC), "bad_time"),
+        (datetime.max.replace(tzinfo=timezone(timedelta(hours=-23))), "bad_time"),
+    ],
+    ids=str,
+)
+def test_a_time_without_a_zone_or_out_of_bounds_is_refused(moment: Any, reason: str) -> None:
     with pytest.raises(EventRefusedError) as caught:
         occurred_text(moment)
     assert caught.value.reason == reason
@@ -241,7 +251,7 @@ def test_ids_become_text(value: object, text: str | None) -> None:
 
 
 @pytest.mark.parametrize(
-    "value", [True, 1.5, b"c-1", ["c-1"], "x" * 201, 10**5000, object()], ids=lambda v: type(v).__name__
+    "value", [True, 1.5, b"c-1", ["c-1"], "x" * 257, 10**5000, object()], ids=lambda v: type(v).__name__
 )
 def test_an_id_that_is_no_id_is_refused(value: object) -> None:
     with pytest.raises(EventRefusedError) as caught:
@@ -250,7 +260,7 @@ def test_an_id_that_is_no_id_is_refused(value: object) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["", "1st", "with space", "käse", "a" * 101, "semi;colon", 7, None, object, b"x"], ids=repr
+    "name", ["", "1st", "with space", "käse", "a" * 65, "semi;colon", 7, None, object, b"x"], ids=repr
 )
 def test_an_event_without_a_legal_name_is_refused(name: object) -> None:
     with pytest.raises(EventRefusedError) as caught:
@@ -268,7 +278,7 @@ def test_an_event_without_a_legal_name_is_refused(name: object) -> None:
         ("gift_wrapped", CART, True),
         (events.OrderPlaced(order_id="o", currency="EUR"), ORDER, True),
         ("order_refunded", ORDER, True),
-        (events.ConsentWithdrawn(), ORDER, False),
+        (events.ConsentWithdrawn(), ORDER, True),
         (events.MediaFlightRan(medium="print"), ORDER, False),
         (events.CustomerIdentified(), ORDER, True),
     ],

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from still_client import abandon, end, keep_still, outbox_of, sender_of
 from touchtrail import Client, TransportError
 from touchtrail.testing import Reply, ScriptedTransport
 
@@ -160,8 +161,8 @@ class Shop:
         client = Client(
             "http://x", key="k", transport=self.collector, spool_dir=self.folder, clock=lambda: self.now_s, **OPTIONS
         )
-        client._worker.is_asleep = False
-        client._outbox.tend()
+        keep_still(client)
+        outbox_of(client).tend()
         return client
 
     def track(self, events: int, *, by: Client | None = None) -> None:
@@ -179,7 +180,7 @@ class Shop:
     def step(self, fault: str, number: int) -> None:
         self.collector.fault = (fault, number)
         try:
-            self.client._worker.step()
+            sender_of(self.client).step()
         except ZeroDivisionError:
             # The thread's boundary catches what a transport's bug raises; here is no thread.
             assert fault == "bug in the transport"
@@ -187,25 +188,23 @@ class Shop:
 
     def drain(self) -> None:
         for _ in range(3 * len(self.taken) + 50):
-            if self.client._worker.step() is None:
+            if sender_of(self.client).step() is None:
                 return
         raise AssertionError("the worker does not come to an end")
 
     def kill(self, client: Client | None = None) -> None:
         """End a process as SIGKILL does: locks and descriptors go, files stay."""
         client = client or self.client
-        if not client._outbox.is_durable():
+        if not outbox_of(client).is_durable():
             # What waits in memory because the disk was full cannot survive: that is said, and not tested here.
             self.close(client)
             return
         self._count(client)
-        client._outbox.forget()
-        client._is_closed = True
+        abandon(client)
 
     def close(self, client: Client | None = None) -> None:
         client = client or self.client
-        client._worker.stop(1)
-        client._is_closed = True
+        end(client)
         self._count(client)
 
     def tear_a_write(self, events: int, spare_bytes: int) -> None:
@@ -285,7 +284,7 @@ def play(shop: Shop, what: str, number: int) -> None:
         shop.track(number % 12 + 1, by=other)
         # Its spool may be locked: it dies, and the living one takes it over.
         shop.kill(other)
-        shop.client._outbox.tend()
+        outbox_of(shop.client).tend()
     elif what == "clock jump":
         shop.now_s += random.Random(number).choice([-1e9, 1e9, -3600, 3600, 0.001, 4e9 - shop.now_s, -shop.now_s])
     elif what == "torn write":

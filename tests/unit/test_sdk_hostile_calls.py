@@ -20,15 +20,17 @@ from typing import Any
 import msgspec
 import pytest
 
-from hostile_values import KINDS, Maker, nested
+from hostile_values import KINDS, Maker, Panic, Panicking, nested
 from touchtrail import Client, Consent, Context, EventRefusedError, Page, use_context
+from touchtrail._envelope import kind_of
+from touchtrail._strict import check_as_collector
 from touchtrail.events import VOCABULARY
 from touchtrail.testing import ScriptedTransport
 from touchtrail_collector.domain.event import EventChecker, EventRejected, read_batch
 from touchtrail_collector.domain.privacy import Pseudonymiser
 
 CALLS = 5_000
-LONGEST_CALL_S = 2.0
+LONGEST_CALL_S = 10.0
 CHECKER = EventChecker(VOCABULARY, Pseudonymiser(b"secret"))
 FACTS = [name for name in inspect.signature(Client.track).parameters if name not in ("self", "event", "properties")]
 OCCASION = ["occurred_at", "event_id"]
@@ -140,6 +142,26 @@ def rejected_by_the_collector(transport: ScriptedTransport) -> Counter[str]:
     return found
 
 
+def assert_strict_judges_as_the_collector(found: list[dict[str, Any]]) -> None:
+    """See that the client's own check and the collector's say the same of every event, both yes and no."""
+    verdicts: Counter[tuple[bool, bool]] = Counter()
+    for event in found:
+        payload, both = msgspec.json.encode(event), []
+        for check, error in (
+            (lambda raw, name: check_as_collector(raw, kind_of(name)), EventRefusedError),
+            (lambda raw, _: CHECKER.check(raw, now_ms=1_790_000_000_000), EventRejected),
+        ):
+            try:
+                check(payload, event["name"])
+            except error:
+                both.append(False)
+            else:
+                both.append(True)
+        assert both[0] == both[1], event
+        verdicts[both[0], both[1]] += 1
+    assert min(verdicts[True, True], verdicts[False, False]) >= 15
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_hostile_values_anywhere_raise_nothing_and_are_delivered_or_counted(tmp_path: Path, seed: int) -> None:
     make, transport = Maker(seed), Keeping()
@@ -164,11 +186,15 @@ def test_hostile_values_anywhere_raise_nothing_and_are_delivered_or_counted(tmp_
     assert sum(len(read_batch(body)[0]) for body in transport.bodies) >= len(sent)
     client.close()
     print(f"{sum(make.made.values())} values of {len(make.made)} kinds, {said[True]} taken, {dict(health.refused)}")
-    print(f"taken, but rejected by the collector: {dict(rejected_by_the_collector(transport))}")
+    rejected = rejected_by_the_collector(transport)
+    print(f"taken, but rejected by the collector: {dict(rejected)}")
+    # Lengths, times and all that stands around the properties is refused at once, with ``strict`` or without.
+    assert all(" properties" in fault for fault in rejected)
     assert min(called[call.__name__] for call in CALLERS) >= 100
     assert min(make.made[kind] for kind in KINDS) >= 30
-    assert said[True] >= 150
+    assert said[True] >= 120
     assert said[False] >= 150
+    assert_strict_judges_as_the_collector(shops_events(transport))
 
 
 def test_what_a_strict_client_takes_the_collector_takes(tmp_path: Path) -> None:
@@ -213,10 +239,6 @@ def test_strict_refuses_what_the_collector_would_reject(call: dict[str, Any]) ->
     assert rejected_by_the_collector(transport) == {}
 
 
-class Panic(BaseException):
-    """As extension modules raise it: no ``Exception``, and nobody's order to stop."""
-
-
 @pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit, GeneratorExit, asyncio.CancelledError, Panic])
 @pytest.mark.parametrize("place", ["properties", "anonymous_id", "page"])
 def test_an_order_to_stop_gets_through_another_panic_is_counted_and_the_sum_stays_right(
@@ -246,3 +268,43 @@ def test_an_order_to_stop_gets_through_another_panic_is_counted_and_the_sum_stay
         assert (health.tracked, health.delivered) == (2, 2)
         assert sum(health.refused.values()) == (answer is False)
     assert [event["name"] for event in shops_events(transport)] == ["before", "after"]
+
+
+def test_no_time_to_wait_raises() -> None:
+    for timeout_s in (None, "5", float("nan"), float("inf"), -1, 10**400, b"", Panicking()):
+        client = Client("http://x", key="k", transport=ScriptedTransport(), memory_only=True)
+        assert client.flush(timeout_s) in (True, False)  # type: ignore[arg-type]
+        assert client.close(timeout_s) in (True, False)  # type: ignore[arg-type]
+
+
+def test_strict_names_the_cause() -> None:
+    with (
+        Client("http://x", key="k", transport=ScriptedTransport(), memory_only=True, strict=True) as client,
+        pytest.raises(EventRefusedError, match="unexpected") as caught,
+    ):
+        client.track("clicked", anonymous_id=Panicking())  # type: ignore[arg-type]
+    assert isinstance(caught.value.__cause__, Panic)
+
+
+def test_at_the_end_of_the_shops_own_stack_nothing_of_ours_is_raised() -> None:
+    reached: list[bool] = []
+    ours: list[str] = []
+
+    def dive(client: Client) -> None:
+        try:
+            reached.append(client.track("clicked", anonymous_id="a", properties={"x": [1.5]}))
+        except RecursionError as problem:
+            trace = problem.__traceback__
+            while trace is not None and trace.tb_next is not None:
+                trace = trace.tb_next
+            if trace is not None and trace.tb_frame.f_code.co_name != "dive":
+                ours.append(trace.tb_frame.f_code.co_name)
+        dive(client)
+
+    with Client("http://x", key="k", transport=ScriptedTransport(), memory_only=True) as client:
+        client.track("clicked", anonymous_id="a")
+        with suppress(RecursionError):
+            dive(client)
+    assert ours == []
+    assert reached.count(True) > 100
+    assert reached.count(False) >= 1

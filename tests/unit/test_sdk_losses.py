@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,25 +14,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from still_client import QUICK, abandon, keep_still, outbox_of, sender_of, still, tally_of
 from touchtrail import Client, EventRefusedError, TransportError, events
 from touchtrail._outbox import DiskOutbox, Limits, MemoryOutbox
 from touchtrail._outbox.base import REPORT
-from touchtrail._worker import Tally, Worker
+from touchtrail._worker import Sender, Tally
 from touchtrail.testing import Reply, ScriptedTransport
-
-QUICK: dict[str, Any] = {"backoff_min_s": 0.0, "backoff_max_s": 0.0, "linger_s": 0.0, "retry_after_max_s": 0.0}
-
-
-@contextmanager
-def still(transport: ScriptedTransport, path: Path | None = None, **given: Any) -> Iterator[tuple[Client, Worker]]:
-    """A client whose thread never starts, and its worker, to be driven step by step."""
-    place = {"memory_only": True} if path is None else {"spool_dir": path}
-    client = Client("http://collector.invalid", key="k", transport=transport, **place, **QUICK | given)
-    client._tally.on_news = lambda: None
-    client._worker.is_asleep = False
-    yield client, client._worker
-    client._worker.stop(1)
-    client._is_closed = True
 
 
 def told(transport: ScriptedTransport) -> list[events.EventsLost]:
@@ -49,20 +35,20 @@ def told_counts(transport: ScriptedTransport) -> Counter[tuple[str, str]]:
     return counts
 
 
-def deliver(worker: Worker) -> None:
-    while worker.step() is not None:
+def deliver(sender: Sender) -> None:
+    while sender.step() is not None:
         pass
 
 
 def test_a_report_has_no_person_and_says_what_was_lost_why_when_and_by_whom() -> None:
     transport = ScriptedTransport()
     now = [1_800_000_000.0]
-    with still(transport, clock=lambda: now[0]) as (client, worker):
+    with still(transport, clock=lambda: now[0]) as (client, sender):
         for _ in range(3):
             assert not client.track("clicked")
             now[0] += 10
-        worker.report_losses()
-        deliver(worker)
+        sender.report_losses()
+        deliver(sender)
     (event,) = transport.stored.values()
     assert set(event) == {"event_id", "name", "occurred_at", "properties"}
     assert event["occurred_at"] == "2027-01-15T08:00:20.000Z"
@@ -154,14 +140,14 @@ def test_what_the_collector_rejected_it_knows_but_not_what_was_too_large_for_it(
         return Reply(status=200, body=msgspec.json.encode({"accepted": 0, "duplicates": 0, "rejected": [reject]}))
 
     transport = ScriptedTransport([Reply(status=413), Reply(status=413), reject_first])
-    with still(transport, tmp_path) as (client, worker):
+    with still(transport, tmp_path) as (client, sender):
         for number in range(2):
             client.track("clicked", anonymous_id="a", event_id=f"e-{number}")
         for _ in range(3):
-            worker.step()
+            sender.step()
         assert client.health().rejected_codes == {"too_large": 1, "invalid_value": 1}
-        worker.report_losses()
-        deliver(worker)
+        sender.report_losses()
+        deliver(sender)
     assert told_counts(transport) == {("dropped", "too_large"): 1}
 
 
@@ -173,11 +159,11 @@ def test_a_report_the_collector_rejects_is_no_event_of_the_shops() -> None:
         return Reply(status=200, body=msgspec.json.encode(ack))
 
     transport = ScriptedTransport([reject_the_report])
-    with still(transport) as (client, worker):
+    with still(transport) as (client, sender):
         client.track("clicked", anonymous_id="a")
         client.track("clicked")
-        worker.report_losses()
-        deliver(worker)
+        sender.report_losses()
+        deliver(sender)
         health = client.health()
         assert (health.tracked, health.delivered, health.duplicates, health.rejected) == (1, 1, 0, 0)
 
@@ -185,11 +171,11 @@ def test_a_report_the_collector_rejects_is_no_event_of_the_shops() -> None:
 def test_reports_that_arrive_as_duplicates_do_not_disturb_the_counts() -> None:
     transport = ScriptedTransport()
     transport._answers = iter([transport.store_and_lose_the_ack])
-    with still(transport) as (client, worker):
+    with still(transport) as (client, sender):
         client.track("clicked", anonymous_id="a")
         client.track("clicked")
-        worker.report_losses()
-        deliver(worker)
+        sender.report_losses()
+        deliver(sender)
         health = client.health()
         assert (health.tracked, health.delivered, health.duplicates) == (1, 0, 1)
     assert told_counts(transport) == {("refused", "no_person"): 1}
@@ -235,37 +221,37 @@ def test_a_report_fits_beside_a_full_outbox_and_makes_no_room_by_losing_more(tmp
 
 def test_a_report_that_does_not_fit_is_kept_and_told_later(tmp_path: Path) -> None:
     transport = ScriptedTransport()
-    with still(transport, tmp_path, max_spool_bytes=65_536, segment_bytes=4096) as (client, worker):
+    with still(transport, tmp_path, max_spool_bytes=65_536, segment_bytes=4096) as (client, sender):
         while client.track("order_placed", anonymous_id="a", properties={"x": "y" * 500}):
             pass
         refused = client.health().refused["spool_full"]
         while True:
-            before = dict(client._tally._unreported)
-            worker.report_losses(everything=True)
-            if before and client._tally._unreported:
+            before = dict(tally_of(client)._unreported)
+            sender.report_losses(everything=True)
+            if before and tally_of(client)._unreported:
                 break
             client.track("order_placed", anonymous_id="a", properties={"x": "y" * 500})
         refused = client.health().refused["spool_full"]
-        deliver(worker)
-        worker.report_losses(everything=True)
-        deliver(worker)
+        deliver(sender)
+        sender.report_losses(everything=True)
+        deliver(sender)
     assert told_counts(transport) == {("refused", "spool_full"): refused}
     assert len(told(transport)) > 2
 
 
 def test_reports_grow_old_and_are_given_up_without_a_report_of_that(tmp_path: Path) -> None:
     transport = ScriptedTransport([TransportError("down")])
-    with still(transport, tmp_path) as (client, worker):
+    with still(transport, tmp_path) as (client, sender):
         client.track("clicked")
         client.track("clicked", anonymous_id="a")
-        worker.report_losses()
-        disk: Any = client._outbox._disk
+        sender.report_losses()
+        disk: Any = outbox_of(client)._disk
         disk._limits = msgspec.structs.replace(disk._limits, max_age_s=-2.0)
-        worker.step()
+        sender.step()
         assert client.health().dropped == {"too_old": 1}
-        assert not client._outbox.has_pending()
-        worker.report_losses(everything=True)
-        deliver(worker)
+        assert not outbox_of(client).has_pending()
+        sender.report_losses(everything=True)
+        deliver(sender)
     assert told_counts(transport) == {("dropped", "too_old"): 1}
 
 
@@ -288,35 +274,34 @@ def test_clients_that_send_nothing_or_raise_do_not_report(tmp_path: Path) -> Non
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_a_forked_child_tells_of_its_own_losses_and_none_of_its_parents(tmp_path: Path) -> None:
     transport = ScriptedTransport()
-    with still(transport, tmp_path) as (client, worker):
+    with still(transport, tmp_path) as (client, sender):
         for _ in range(5):
             client.track("clicked")
         pid = os.fork()
         if not pid:
-            client._tally.on_news = lambda: None
-            client._worker.is_asleep = False
+            keep_still(client)
             client.track("bad name", anonymous_id="a")
-            client._worker.report_losses(everything=True)
+            sender_of(client).report_losses(everything=True)
             os._exit(0)
         assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
-        worker.report_losses()
-        client._outbox.tend()
-        deliver(worker)
+        sender.report_losses()
+        outbox_of(client).tend()
+        deliver(sender)
     assert told_counts(transport) == {("refused", "no_person"): 5, ("refused", "bad_name"): 1}
 
 
 def test_what_a_killed_process_had_noted_is_told_by_the_next(tmp_path: Path) -> None:
     transport = ScriptedTransport([TransportError("down")] * 3)
-    with still(transport, tmp_path) as (client, worker):
+    with still(transport, tmp_path) as (client, sender):
         for _ in range(4):
             client.track("clicked")
-        worker.report_losses()
-        worker.step()
-        client._outbox.forget()
-    with still(transport, tmp_path) as (client, worker):
-        client._outbox.tend()
-        deliver(worker)
-        deliver(worker)
+        sender.report_losses()
+        sender.step()
+        abandon(client)
+    with still(transport, tmp_path) as (client, sender):
+        outbox_of(client).tend()
+        deliver(sender)
+        deliver(sender)
         health = client.health()
         assert (health.tracked, health.delivered) == (0, 0)
     assert told_counts(transport) == {("refused", "no_person"): 4}

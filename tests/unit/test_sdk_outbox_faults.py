@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import threading
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -204,6 +205,8 @@ def test_a_child_forked_at_any_moment_holds_none_of_its_parents_locks(tmp_path: 
         while not is_over.is_set():
             box.adopt()
             box.forget()
+            # A fork waits until nobody is at it: without a breath in between it waits for a second and longer.
+            time.sleep(0.0005)
 
     thread = threading.Thread(target=work)
     thread.start()

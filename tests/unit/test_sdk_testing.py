@@ -107,3 +107,14 @@ def test_a_scripted_transport_answers_in_order_and_then_stores() -> None:
     assert transport.send(body, {}).body == b'{"accepted":1,"duplicates":0,"rejected":[]}'
     assert transport.send(body, {}).body == b'{"accepted":0,"duplicates":1,"rejected":[]}'
     assert list(transport.stored) == ["e"]
+
+
+def test_a_capturing_client_reports_no_losses(touchtrail_client: CapturingClient) -> None:
+    with pytest.raises(EventRefusedError):
+        touchtrail_client.track("clicked")
+    with CapturingClient(strict=False) as lax:
+        assert not lax.track("clicked")
+        assert lax.flush()
+        assert lax.health().refused == {"no_person": 1}
+        assert lax.events == []
+        assert lax.health().spooled_bytes == 0

@@ -368,7 +368,7 @@ def test_signing_in_and_out_changes_the_context_for_all_threads_and_tasks_of_the
         assert current_context() is visit.context
         assert visit.context.customer_id is None
         visit.identify(object())  # type: ignore[arg-type]
-        visit.identify("x" * 201)
+        visit.identify("x" * 257)
     assert shop.visits.problems == {"identify": 2}
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import re
 import stat
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Final
 
+from touchtrail._forks import lock_against_forks
 from touchtrail.options import Options, default_spool_dir
 
 from .segment import DRAFT, SET_ASIDE
@@ -26,9 +26,7 @@ _LOCK_NAME: Final = re.compile(rf"({OWNER_PATTERN})\.lock")
 
 # No fork happens while a lock's descriptor is open and not noted: the child would hold the lock, unknowing, for
 # as long as it lives, and what its parent leaves behind could not be taken over.
-locking = threading.RLock()
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=locking.acquire, after_in_parent=locking.release, after_in_child=locking.release)
+locking = lock_against_forks()
 
 
 class Spool:

@@ -7,9 +7,6 @@ would do the second half only. Such a one is imported before there is a thread.
 
 from __future__ import annotations
 
-import os
-import threading
+from touchtrail._forks import lock_against_forks
 
-importing = threading.RLock()
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=importing.acquire, after_in_parent=importing.release, after_in_child=importing.release)
+importing = lock_against_forks()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
+from .sender import Sender
 from .tally import Health, Tally
 from .worker import Worker
 
-__all__ = ["Health", "Tally", "Worker"]
+__all__ = ["Health", "Sender", "Tally", "Worker"]

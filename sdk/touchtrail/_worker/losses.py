@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from touchtrail._envelope import ID_LENGTH, Envelope, encode, new_event_id, rfc3339
+from touchtrail._envelope import Envelope, encode, new_event_id, rfc3339
+from touchtrail._limits import ID_LENGTH
 from touchtrail.events import EventsLost
 
 from .tally import Losses

@@ -12,8 +12,9 @@ from typing import Annotated, Any, Final
 import msgspec
 from celery import signals
 
-from .. import client as _client
-from .._envelope import ID_LENGTH, text_id
+from .._delivery import open_deliveries
+from .._envelope import text_id
+from .._limits import ID_LENGTH
 from .._worker import Tally
 from ..client import Tracker
 from ..context import Campaign, Consent, Context, current_context, replace_context, restore_context
@@ -159,11 +160,8 @@ def _leave(task: Any, **_: object) -> None:
 
 def _end_process(**_: object) -> None:
     """Send what waits before the pool ends the process, which it does without Python's exit handlers."""
-    for client in _wiring.clients or list(_client._open_clients):
-        health = client.health()
-        # Out of reach already: the events are on disk, waiting would only hold up the worker's end.
-        if health.spooled_bytes and health.state not in ("retrying", "paused"):
-            client._flush(client.options.close_timeout_s)
+    for delivery in [client._delivery for client in _wiring.clients] or open_deliveries():
+        delivery.flush_unless_hopeless()
 
 
 _RECEIVERS: Final = (

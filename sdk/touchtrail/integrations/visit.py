@@ -121,7 +121,7 @@ class Visits:
         with self._lock:
             self.problems[what] += 1
         kind = problem if isinstance(problem, str) else type(problem).__name__
-        self.client._tally.say(f"integration:{what}", f"the web integration could not {what} ({kind})")
+        self.client._delivery.tally.say(f"integration:{what}", f"the web integration could not {what} ({kind})")
 
 
 class Visit:
@@ -204,7 +204,7 @@ class Visit:
 
         Tracks `consent_given` and `consent_withdrawn`, has the answer written into the consent cookie, and makes or
         takes away the visitor's cookie. When the banner stood on the page the visitor landed on, that landing is
-        tracked now that it may be. A first "no" of somebody unknown tracks nothing: there is nobody to tell of.
+        tracked now that it may be. An answer of somebody unknown tracks nothing: there is nobody to tell of.
         """
         try:
             if self._is_finished:
@@ -339,13 +339,13 @@ class Visit:
     def _track_consent(self, before: Consent | None, known_id: str | None) -> None:
         given = [purpose for purpose in PURPOSES if getattr(self.consent, purpose)]
         withdrawn = [purpose for purpose in PURPOSES if before and getattr(before, purpose) and purpose not in given]
-        if given:
+        if given and (self.anonymous_id or self.context.customer_id):
             self._track(ConsentGiven(purposes=given), self.context)
         if not given and (known_id or self.context.customer_id):
             withdrawn = withdrawn or list(PURPOSES)
-        if withdrawn:
-            # With the id that is being forgotten: without it nobody would know whose consent ended.
-            whose = msgspec.structs.replace(self.context, anonymous_id=known_id or self.anonymous_id)
+        # With the id that is being forgotten: without it nobody would know whose consent ended.
+        whose = msgspec.structs.replace(self.context, anonymous_id=known_id or self.anonymous_id)
+        if withdrawn and (whose.anonymous_id or whose.customer_id):
             self._track(ConsentWithdrawn(purposes=withdrawn), whose)
 
     def _count_landing_before_consent(self) -> None:
