@@ -94,7 +94,11 @@ def behaviour(chance: random.Random, name: str) -> Callable[..., Any]:
         # ``__next__`` returning itself for ever is a case of its own below.
         if how == "self" and name != "__next__":
             return self
-        return misbehave(self)
+        return again(self)
+
+    # Not ``misbehave`` itself: Python 3.13.0 has no limit for the recursion of a function with ``*_`` and ``**__``.
+    def again(self: Any) -> Any:
+        return again(self)
 
     return misbehave
 

@@ -12,9 +12,11 @@ if TYPE_CHECKING:
 
 EXTRA = frozenset(
     {
+        "argon2",
         "click",
         "crawlerdetect",
         "httptools",
+        "jinja2",
         "numpy",
         "pluggy",
         "prometheus_client",

@@ -8,6 +8,7 @@ TouchtrailCollectorError
 │   ├── DatabaseMissing    there is no such file
 │   ├── DatabaseTooNew     it was written by a newer version
 │   └── StoreUnavailable   it cannot be written now; nothing was lost, try again
+│       └── QueryTimeout   a report took longer than it may
 ├── ReportError            a report cannot be made from what was asked
 ├── ImportProblem          a file cannot be read any further
 └── UsageError             a command was asked for something it does not have; exit code 2
@@ -98,6 +99,10 @@ class DatabaseTooNew(StoreError):
 
 class StoreUnavailable(StoreError):
     """The database cannot be written at the moment (disk full, stopping); the sender may try again."""
+
+
+class QueryTimeout(StoreUnavailable):
+    """A report took longer than `store.report_deadline_s` allows: whoever reads for long lets the log grow."""
 
 
 class ReportError(TouchtrailCollectorError):

@@ -158,8 +158,9 @@ def test_every_status_is_documented_with_exactly_its_codes(sections: dict[str, s
 
 def test_every_path_is_documented_with_who_may_use_it(sections: dict[str, str], table: list[Entry]) -> None:
     classes = {
-        "write_key": "write key", "read_token": "read token", "anyone": "anyone on the bound address",
+        "write_key": "write key", "read_token": "read token or session", "anyone": "anyone on the bound address",
         "admin_token": "other `touchtrail` commands of the same user on this machine",
+        "sign_in": "one-time link or password", "session": "session",
     }  # fmt: skip
     documented = {(row[0], names_in(row[1])[0]): row[2] for row in read_rows(sections["HTTP"])}
     assert documented == {(entry.method, entry.path): classes[entry.access] for entry in table}

@@ -17,8 +17,8 @@ from typing import NamedTuple
 
 import httpx
 import pytest
-
 from collector_process import COMMAND, touchtrail
+
 from shop_events import wire_event
 
 EVIL = "evil\x1b[31m\u202e\x85 INFO forged"

@@ -33,9 +33,13 @@ def start(code: str, *arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def finish(code: str, *arguments: str) -> str:
+def finish(code: str, *arguments: str, timeout_s: float = 20) -> str:
     process = start(code, *arguments)
-    out, err = process.communicate(timeout=20)
+    try:
+        out, err = process.communicate(timeout=timeout_s)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        pytest.fail(f"the process does not end: {process.communicate()}")
     assert (process.returncode, err) == (0, "")
     return out
 
@@ -131,10 +135,7 @@ def test_children_forked_while_everything_is_busy_neither_lock_up_nor_lose_or_re
         assert client.flush(20)
         print(children, sum(taken), client.health().tracked)
     """
-    command = [sys.executable, "-c", textwrap.dedent(code), sink.url, str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
-    children, taken, tracked = map(int, done.stdout.split())
+    children, taken, tracked = map(int, finish(code, sink.url, str(tmp_path), timeout_s=100).split())
     assert children == 24
     assert taken == tracked > 200
     with Client(sink.url, key="k", spool_dir=tmp_path) as heir:

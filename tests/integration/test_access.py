@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import httpx
+import msgspec
 import pytest
 from starlette.routing import Route
 
 from in_process_http import Application
 from shop_events import wire_event
+from signed_in import signed_in
 from touchtrail_collector.host import PluginHost
 from touchtrail_collector.services.admin import run_operation
 from touchtrail_collector.services.collector import Collector
@@ -17,10 +19,14 @@ from touchtrail_collector.web.access import ACCESS_CLASSES
 from touchtrail_collector.web.app import create_app
 from touchtrail_collector.web.headers import SECURITY_HEADERS
 from touchtrail_collector.web.operation import Entry
+from touchtrail_collector.web.pages import PAGE_HEADERS
 from touchtrail_plugins.channels import default
 from touchtrail_plugins.sources import segment
 
 HOST = PluginHost.of({"channel.default": default, "source.segment": segment})
+SESSION = "session"
+"""Stands for a session of its own with each request: the last one may have signed out."""
+
 FILLED = {"{name}": "overview", "{operation}": "plugins", "{key}": "none"}
 
 
@@ -41,6 +47,7 @@ def credentials(app: Application) -> dict[str, str | None]:
         run_operation(app.collector, "rotate_key", {"key": key, "grace_hours": 0})
     return (
         {"nothing": None, "nonsense": "ttw_nonsense", "not ascii": "tt\xfcw", "admin": app.collector.admin_token}
+        | {"link": app.collector.sessions.issue_link(), "session": SESSION}
         | given
         | ended
     )
@@ -49,16 +56,21 @@ def credentials(app: Application) -> dict[str, str | None]:
 MAY: dict[str, dict[str, int]] = {
     "anyone": {},
     "write_key": {"write": 200, "read": 403},
-    "read_token": {"read": 200, "write": 403},
+    "read_token": {"read": 200, "write": 403, SESSION: 200},
     "admin_token": {"admin": 200},
     "source": {"write": 200},
+    "sign_in": {"link": 200},
+    "session": {SESSION: 200},
 }
 """What each class answers to whom; everybody else gets 401, and anyone is anyone."""
 
 
 def ask(app: Application, entry: Entry, key: str | None, path: str | None = None) -> httpx.Response:
     headers = {} if key is None else {"authorization": f"Bearer {key}".encode("latin-1")}
-    body = b"{}" if entry.access == "admin_token" else b'{"batch": [], "events": []}'
+    if key == SESSION:
+        headers = signed_in(app.collector)
+    bodies = {"admin_token": b"{}", "sign_in": msgspec.json.encode({"token": key or "none"})}
+    body = bodies.get(entry.access, b'{"batch": [], "events": []}')
     return app.ask(
         entry.method, path or filled(entry.path), headers=headers, content=body if entry.method == "POST" else None
     )
@@ -97,7 +109,7 @@ def test_every_class_lets_in_whom_it_should_and_nobody_else(
             if "{key}" in entry.path:  # its client gives the key there
                 path = entry.path.replace("{key}", key if key and key.isascii() else "none")
             expected = 200 if entry.access == "anyone" else MAY[entry.access].get(who, 401)
-            if entry.access == "source" and who == "nothing" and is_batch(entry):
+            if entry.access == "source" and who in ("nothing", SESSION) and is_batch(entry):
                 expected = 200  # no key and no event: there is nothing to let in
             answer = ask(app, entry, key, path)
             assert answer.status_code == expected, (entry.path, who, answer.text)
@@ -114,12 +126,14 @@ def is_batch(entry: Entry) -> bool:
 
 def test_every_answer_tells_browsers_what_not_to_do(app: Application, credentials: dict[str, str | None]) -> None:
     keys = {"write_key": "write", "read_token": "read", "admin_token": "admin", "source": "write", "anyone": "nothing"}
+    keys |= {"sign_in": "link", "session": SESSION}
     answers = []
     for entry in create_app(app.collector).state.table:
         good, bad = ask(app, entry, credentials[keys[entry.access]]), ask(app, entry, None)
         for answer in (good, bad):
-            assert {name: answer.headers.get(name) for name in SECURITY_HEADERS} == SECURITY_HEADERS, entry.path
-        if entry.access in ("read_token", "admin_token"):
+            expected = PAGE_HEADERS if answer.headers["content-type"].startswith("text/html") else SECURITY_HEADERS
+            assert {name: answer.headers.get(name) for name in expected} == expected, entry.path
+        if entry.access in ("read_token", "admin_token", "sign_in", "session"):
             assert good.headers["cache-control"] == "no-store"
         answers += [good, bad]
     for path, method in (("/nowhere", "GET"), ("/v1/events", "PUT"), ("/healthz", "POST")):

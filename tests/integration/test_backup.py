@@ -24,11 +24,12 @@ from touchtrail_collector.services.backup import back_up, restore
 from touchtrail_collector.services.collector import Collector
 from touchtrail_collector.settings import Settings, StoreSettings
 from touchtrail_collector.store.sqlite import copy as copying
-from touchtrail_collector.store.sqlite import seen
+from touchtrail_collector.store.sqlite import password, seen
 from touchtrail_collector.store.sqlite.carry_over import in_order, missing_from
 from touchtrail_collector.store.sqlite.database import WritingConnection
 from touchtrail_collector.store.sqlite.migrations import KNOWN, MIGRATIONS
 from touchtrail_collector.store.sqlite.reader import open_reader
+from touchtrail_collector.store.sqlite.store import SqliteStore
 from touchtrail_collector.store.sqlite.whole_file import leftovers, partial_file
 
 
@@ -344,6 +345,18 @@ def test_a_key_that_was_rotated_since_the_backup_still_ends(db: Path, copy: Path
     collector = opened(db, default_host)
     assert collector.find_owner(key) is None
     collector.close()
+
+
+@pytest.mark.parametrize("now", [None, "new hash"], ids=["removed since", "changed since"])
+def test_the_password_is_the_one_of_today_not_of_the_backup(db: Path, copy: Path, now: str | None) -> None:
+    with SqliteStore(db) as store:
+        store.write(lambda connection: password.save_hash(connection, "old hash"))
+    back_up(db, copy)
+    with SqliteStore(db) as store:
+        store.write(lambda connection: password.save_hash(connection, now))
+    restore(copy, db)
+    with closing(sqlite3.connect(db)) as reader:
+        assert password.load_hash(reader) == now
 
 
 def test_a_running_collector_is_named_and_left_alone(db: Path, copy: Path, default_host: PluginHost) -> None:

@@ -45,7 +45,8 @@ def test_a_year_has_enough_events_to_be_worth_reporting_and_few_enough_for_a_dem
 
 def test_every_event_of_the_vocabulary_happens(year: Simulation) -> None:
     names = {sending.event.spec.name for sending in year}
-    assert names >= VOCABULARY.keys()
+    # Losses are what a client tells of itself, and the demo's client has none.
+    assert names >= VOCABULARY.keys() - {"events_lost"}
     assert {sending.event.spec.stage for sending in year} >= set(STAGES)
 
 

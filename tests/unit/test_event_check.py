@@ -14,7 +14,14 @@ from hypothesis import strategies as st
 
 from shop_events import wire_event
 from touchtrail.events import VOCABULARY, Event
-from touchtrail_collector.domain.event import BodyUnreadable, CheckedEvent, EventChecker, EventRejected, read_batch
+from touchtrail_collector.domain.event import (
+    BodyUnreadable,
+    CheckedEvent,
+    EventChecker,
+    EventRejected,
+    has_too_many,
+    read_batch,
+)
 from touchtrail_collector.domain.fact import BODY_DECODER, PHONE_NAMES, nodes_of, read_nodes
 from touchtrail_collector.domain.privacy import IP_NAMES, Pseudonymiser
 
@@ -319,3 +326,22 @@ def test_a_decimal_keeps_its_digits() -> None:
     text = "0.12345678901234567890"
     kept = msgspec.json.decode(check(order(total=text)).body)["properties"]["total"]
     assert decimal.Decimal(kept) == decimal.Decimal(text)
+
+
+HEAPS: dict[str, tuple[bytes, bool]] = {
+    "objects": (b"[" + b"{}," * 300_000 + b"{}]", True),
+    "numbers": (b"[" + b"1," * 300_000 + b"1]", True),
+    "texts with commas": (b"[" + rb'",","\\",",",' * 60_000 + b"1]", True),
+    "texts with quotes": (b"[" + rb'"\",\",",' * 125_000 + b"1]", True),
+    "numbers in a batch": (b'{"a":[1,2],"events":[' + b"1," * 300_000 + b"1]}", True),
+    "numbers in one event": (b"[[" + b"1," * 300_000 + b"1]]", False),
+    "a text of commas": (b'["' + b"," * 300_000 + b'"]', False),
+    "as many as are allowed": (b"[" + (b"[" + b"1," * 200 + b"1],") * 2_499 + b"1]", False),
+    "one more": (b"[" + (b"[" + b"1," * 200 + b"1],") * 2_500 + b"1]", True),
+    "a text that does not end": (b'["' + b"," * 300_000, False),
+}
+
+
+@pytest.mark.parametrize(("body", "expected"), HEAPS.values(), ids=HEAPS)
+def test_a_heap_of_events_is_told_without_taking_it_apart(body: bytes, expected: bool) -> None:
+    assert has_too_many(body, 2_500) is expected

@@ -21,6 +21,8 @@ COMMANDS: dict[str, CommandEntry] = {
     "demo": CommandEntry(".demo", "demo", "Show everything at once: a simulated shop, its report, the dashboard."),
     "serve": CommandEntry(".serve", "serve", "Run the collector."),
     "keys": CommandEntry(".keys", "keys", "Create, list, rotate and revoke write keys and read tokens."),
+    "sign-in": CommandEntry(".sign_in", "sign_in", "Print a link that lets in once, alone on stdout."),
+    "password": CommandEntry(".password", "password", "Set or remove the dashboard's password."),
     "report": CommandEntry(".report", "report", "Print a report."),
     "export": CommandEntry(".export", "export", "Write a table to a file."),
     "import": CommandEntry(".import_file", "import_file", "Read events from a file."),

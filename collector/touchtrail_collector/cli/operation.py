@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from touchtrail_collector.settings import Settings
 
 Progress = Callable[[int, int], None]
-ADDS_NOTHING = frozenset({"create_key", "rotate_key", "revoke_key", "set_sender", "rebuild"})
+ADDS_NOTHING = frozenset({"create_key", "rotate_key", "revoke_key", "set_sender", "set_password", "rebuild"})
 """Operations after which there is nothing to derive."""
 
 

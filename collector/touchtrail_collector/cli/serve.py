@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
+import gc
+import signal
 import sys
+import threading
 from pathlib import Path
 
 import click
@@ -12,6 +16,12 @@ from .options import load_settings, settings_options
 SWITCH_INTERVAL_S = 0.0005
 """How long a busy thread keeps the interpreter from the others; Python's own 5 ms would be the shortest answer time
 while the projector works (measured: ten times the throughput of the writer beside a busy thread)."""
+
+NEW_OBJECTS = 10_000
+"""So many objects more than before make Python look for cycles among the new ones; its own 700 is a few requests'."""
+
+MALLOC_OPTIONS = {-8: 2, -3: 131_072, -1: 131_072}
+"""At most two arenas (M_ARENA_MAX); what is larger than 128 KB comes from the system, and goes back to it."""
 
 
 @click.command()
@@ -26,7 +36,7 @@ def serve(
     """Run the collector.
 
         It runs until it is told to stop (Ctrl-C, SIGTERM), then finishes what was begun and writes it. The first line
-    on stdout says where it listens, as soon as it does.
+    on stdout says where it listens, as soon as it does; the second is a link that lets in once.
     """
     from touchtrail_collector.host import PluginHost
     from touchtrail_collector.services.collector import Collector
@@ -37,13 +47,47 @@ def serve(
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     start_log(settings.server.log_format)
     collector = Collector(settings, PluginHost.load(settings, strict=strict or None))
+    spare_collector_of_cycles()
+    give_memory_back()
     try:
-        run_server(collector, say_listening)
+        run_server(collector, lambda url: say_listening(url, collector.sessions.issue_link()))
     finally:
+        hear_no_more_signals()
         collector.close()
 
 
-def say_listening(url: str) -> None:
-    """Tell whoever started us; flushed, because a program may be waiting for the line."""
+def give_memory_back() -> None:
+    """Have the C library return to the system what a report took, instead of keeping it for each thread.
+
+    After ten minutes of 500 events a second and 234 reports: 219 MB and growing without, 185 MB and flat with it.
+
+    Source: mallopt(3) of glibc; other C libraries have no such function, and do not need it.
+    """
+    library = ctypes.CDLL(None)
+    if hasattr(library, "mallopt"):
+        for option, value in MALLOC_OPTIONS.items():
+            library.mallopt(option, value)
+
+
+def hear_no_more_signals() -> None:
+    """Have whoever tells us to stop once more wait: the database's orderly end takes a moment and is not cut off."""
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
+
+
+def spare_collector_of_cycles() -> None:
+    """Have Python look for garbage in what requests leave behind, rarely, and never again in what the start made.
+
+    Modules and settings, hundreds of thousands of objects, stay until the end: each look at them stops every request.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(NEW_OBJECTS, *gc.get_threshold()[1:])
+
+
+def say_listening(url: str, link: str) -> None:
+    """Tell whoever started us where, and how to get in; flushed, because a program may be waiting for the line."""
     click.echo(f"touchtrail listening on {url}")
+    click.echo(f"sign in once, within 15 minutes: {url}/sign-in?token={link}")
     sys.stdout.flush()

@@ -46,7 +46,7 @@ Identifiers = dict[
 Time = Annotated[datetime, msgspec.Meta(tz=True)]
 
 
-class WireEvent(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+class WireEvent(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, gc=False):
     """One event as it is sent (contracts.md, "Event on the wire")."""
 
     event_id: Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
@@ -262,13 +262,11 @@ class EventChecker:
         if needs_consent and not self._is_agreed(wire):
             message = "this sender's mode is consent_required: only events with consent.analytics true are kept"
             raise EventRejected("no_consent", "consent.analytics", message, wire.event_id)
-        # A standard event has no room for a phone number but in what the shop adds to it.
-        has_own_names = wire.name not in self._decoders or b'"extra"' in raw or b'"traits"' in raw
         if (
             wire.identifiers
             or tells_too_much(wire)
             or may_hold_address(raw)
-            or (has_own_names and may_name_member(raw))
+            or (self._has_own_names(wire) and may_name_member(raw))
         ):
             raw, wire = self._pseudonymise(raw, wire)
         try:
@@ -288,15 +286,23 @@ class EventChecker:
         )
 
     def _decode(self, raw: bytes) -> WireEvent:
-        if raw.count(b"{") + raw.count(b"[") > MAX_DEPTH and depth_of(raw) > MAX_DEPTH:
-            raise EventRejected("too_deep", None, f"the event is nested deeper than {MAX_DEPTH} levels")
         try:
-            return WIRE_DECODER.decode(raw)
+            wire = WIRE_DECODER.decode(raw)
+            # What could be decoded is nested nowhere else but in there.
+            refuse_depth(bytes(wire.properties), MAX_DEPTH - 1)
+            return wire
         except msgspec.ValidationError as error:
+            refuse_depth(raw, MAX_DEPTH)
             fault = explain(error, "", WireEvent.__struct_fields__)
             raise EventRejected(fault.code, fault.field, fault.message, find_event_id(raw)) from None
         except DECODE_ERRORS as error:
+            refuse_depth(raw, MAX_DEPTH)
             raise EventRejected("invalid_json", None, f"the event is not JSON: {describe(error)}") from None
+
+    def _has_own_names(self, wire: WireEvent) -> bool:
+        """True unless it is a standard event to which the shop added nothing: that has no room for a phone number."""
+        properties = bytes(wire.properties)
+        return wire.name not in self._decoders or b'"extra"' in properties or b'"traits"' in properties
 
     def _is_agreed(self, wire: WireEvent) -> bool:
         if wire.name in self._personless:
@@ -451,6 +457,12 @@ def has_consent(raw: bytes) -> bool:
         return AGREEMENT_DECODER.decode(raw).consent.analytics is True
     except DECODE_ERRORS:
         return False
+
+
+def refuse_depth(raw: bytes, limit: int) -> None:
+    """Raise EventRejected for JSON text that is nested more than so many levels deep."""
+    if raw.count(b"{") + raw.count(b"[") > limit and depth_of(raw) > limit:
+        raise EventRejected("too_deep", None, f"the event is nested deeper than {MAX_DEPTH} levels") from None
 
 
 def depth_of(raw: bytes) -> int:

@@ -12,6 +12,7 @@ import msgspec
 from .fact import PHONE_NAMES, identifies_nobody
 
 AT_SIGN = re.compile(r"@|%(?:25)*40")
+AT_BYTE, PERCENT_BYTE, BACKSLASH_BYTE = b"@%\\"
 # Fewer signs than RFC 5322 allows: a # or / is far more often what stands before an address than a part of it.
 LOCAL_SIGNS = frozenset("._+-'\ufffd")
 LOCAL_TOKEN = re.compile(r"%(?:25)*[0-9A-Fa-f]{2}|.", re.DOTALL)
@@ -41,11 +42,12 @@ PHONE_DIGITS = 5
 def may_hold_address(raw: bytes) -> bool:
     """False when there is no at sign in a piece of JSON text: as itself, percent-encoded once or more, or escaped.
 
-    Written out, because every event passes here: a loop over the signs took as long as decoding the event.
+    Written out, because every event passes here: a loop over the signs took as long as decoding the event, and looking
+    for one byte takes a tenth of looking for several.
     """
-    if b"@" in raw or b"%40" in raw or b"%25" in raw:
+    if AT_BYTE in raw or (PERCENT_BYTE in raw and (b"%40" in raw or b"%25" in raw)):
         return True
-    return b"\\u00" in raw and (b"\\u004" in raw or b"\\u0025" in raw or b"\\u003" in raw)
+    return BACKSLASH_BYTE in raw and (b"\\u004" in raw or b"\\u0025" in raw or b"\\u003" in raw)
 
 
 def may_name_member(raw: bytes) -> bool:

@@ -54,6 +54,16 @@ class RevokeKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     key: str
 
 
+class IssueLink(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Arguments of `issue_link`: none."""
+
+
+class SetPassword(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Arguments of `set_password`: what is to be kept of it, as `services.password` makes it; None = no password."""
+
+    password_hash: str | None = None
+
+
 class Rebuild(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Arguments of `rebuild`: none."""
 
@@ -143,6 +153,19 @@ def revoke_key(collector: Collector, arguments: RevokeKey, _: Progress | None) -
     return {"revoked": hint}
 
 
+def issue_link(collector: Collector, _: IssueLink, __: Progress | None) -> dict[str, Any]:
+    """Make the token of a link that lets somebody in once; it is good for this process alone."""
+    return {"token": collector.sessions.issue_link()}
+
+
+def set_password(collector: Collector, arguments: SetPassword, _: Progress | None) -> dict[str, Any]:
+    """Set or remove the dashboard's password, and end every session and link."""
+    was_set = collector.password.put(arguments.password_hash)
+    # Afterwards: a guess at the old one that is under way must not begin a session of the new set.
+    collector.sessions.end_all()
+    return {"was_set": was_set}
+
+
 def rebuild(collector: Collector, _: Rebuild, progress: Progress | None) -> dict[str, Any]:
     """Derive everything anew."""
     return {"events": collector.projector.rebuild(progress)}
@@ -193,6 +216,8 @@ OPERATIONS: dict[str, tuple[type[msgspec.Struct], Callable[[Collector, Any, Prog
     "rotate_key": (RotateKey, rotate_key),
     "revoke_key": (RevokeKey, revoke_key),
     "set_sender": (SetSender, set_sender),
+    "issue_link": (IssueLink, issue_link),
+    "set_password": (SetPassword, set_password),
     "rebuild": (Rebuild, rebuild),
     "plugins": (ListPlugins, list_plugins),
     "import_file": (ImportFile, run_import),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -12,7 +12,7 @@ import msgspec
 
 from ..domain.event import EventChecker
 from ..domain.privacy import Pseudonymiser
-from ..errors import StoreUnavailable
+from ..errors import StoreError, StoreUnavailable
 from ..host import PluginHost
 from ..settings import QuarantineSettings, Settings
 from ..store.engine import QuarantineLimits, Receipt
@@ -22,7 +22,11 @@ from .derive import Projector
 from .ingest import Ingest, Prepared
 from .keyring import KeyRing, KeyUses
 from .metrics import CommitTally
+from .password import Password
 from .property_names import PropertyNames
+from .sessions import Sessions
+
+Done = Callable[[Receipt | None, BaseException | None], None]
 
 
 class Readiness(msgspec.Struct, frozen=True):
@@ -71,6 +75,8 @@ class Collector:
             names=self.names.fit,
         )
         self.projector = Projector(self.store, host, settings)
+        self.sessions = Sessions()
+        self.password = Password(self.store)
         self._keys = KeyRing({})
         self._uses = KeyUses(self._write_uses)
         self.reload_keys()
@@ -104,32 +110,53 @@ class Collector:
         with suppress(StoreUnavailable):  # the collector is stopping: the last minute's uses are no great loss
             self.store.begin_note_use(used)
 
-    def append(self, prepared: Prepared, done: Callable[[Receipt | None, BaseException | None], None]) -> None:
-        """Hand a checked request to the writer and wake the projector once it is committed."""
+    def append(self, requests: Iterable[tuple[Prepared, Done]]) -> None:
+        """Hand checked requests, none of them empty, to the writer; wake the projector once they are committed.
 
+        Raises: StoreUnavailable when the collector is stopping; then none was handed over.
+        """
+        self.store.append_all(
+            (prepared.events, prepared.reject_rows, self._waking(done)) for prepared, done in requests
+        )
+
+    def learn_names(self, prepared: Prepared) -> None:
+        """Remember the property names that a checked request brought."""
         if prepared.names is not None and prepared.names.fresh:
             self.names.learn(prepared.names)
 
+    def _waking(self, done: Done) -> Done:
         def committed(receipt: Receipt | None, error: BaseException | None) -> None:
             done(receipt, error)
             if receipt is not None and receipt.stored:
                 self.projector.wake(receipt.stored)
 
-        self.store.append_then(prepared.events, prepared.reject_rows, committed)
+        return committed
 
     @property
     def is_ready(self) -> bool:
         """True while events are taken."""
-        return self.store.writer.is_alive and not self._closing.is_set()
+        return self.refusal() is None
+
+    def refusal(self) -> str | None:
+        """Return why no events are taken at the moment; None while they are."""
+        if self._closing.is_set():
+            return "the collector is stopping"
+        return self.store.writer.find_trouble() if self.store.writer.is_alive else "the writer has ended; see the log"
 
     def readiness(self) -> Readiness:
         """Return whether events are taken now."""
+        is_ready = self.is_ready
         return Readiness(
-            is_ready=self.is_ready,
-            projector_lag_events=self.projector.lag(),
+            is_ready=is_ready,
+            projector_lag_events=self.projector.lag() if is_ready else self._lag_if_known(),
             projector_failure=self.projector.failure,
             plugin_problems=list(self.host.problems()),
         )
+
+    def _lag_if_known(self) -> int:
+        with suppress(StoreError):
+            return self.projector.lag()
+        return 0
 
     def stop_taking(self) -> None:
         """From now on `readyz` answers 503; requests that are under way are still served."""

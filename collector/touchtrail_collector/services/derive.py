@@ -51,6 +51,13 @@ BURST_EVENTS_S, BURST_PATIENCE_S = 15_000, 5.0
 5,000 events/s it must never be more than a second behind (architecture.md); a burst far above that is somebody's old
 spool or an import, whose sender waits while reports can."""
 
+BURST_LOAD = 0.8
+"""A burst is also what keeps this process that busy without the projector, in processors: it would take the
+interpreter from requests that want all of it, whatever they hold."""
+
+UNAVAILABLE_PAUSE_S = 1.0
+"""Tried again so soon where the database could not be written: reports go on two seconds after there is room."""
+
 BULK_EVENTS = 20_000
 
 
@@ -78,6 +85,18 @@ def tuned_for_bulk() -> Iterator[None]:
         sys.setswitchinterval(interval_s)
         if was_enabled:
             gc.enable()
+
+
+def patience_s(events_s: float, load: float) -> float:
+    """Return how long the projector gives way with one backlog.
+
+    Args:
+        events_s: how many events come in each second.
+        load: how many processors this process uses meanwhile.
+    """
+    if events_s < BUSY_EVENTS_S:
+        return 0.0
+    return BURST_PATIENCE_S if events_s >= BURST_EVENTS_S or load >= BURST_LOAD else BUSY_PATIENCE_S
 
 
 class Projector:
@@ -130,7 +149,8 @@ class Projector:
     def wake(self, stored: int = 0) -> None:
         """Tell the projector that events were stored."""
         self._stored += stored
-        self._wake.set()
+        if not self._wake.is_set():  # setting it again would take its lock, for every request
+            self._wake.set()
 
     def stop(self) -> None:
         """End after the step that runs now; the next start goes on from there."""
@@ -279,9 +299,15 @@ class Projector:
                 self._wake.clear()
             except Exception as error:  # this thread's one boundary: what failed is tried again, and shown
                 self._is_prepared = False
-                self.failure = f"{type(error).__name__}: {error}"
                 if isinstance(error, StoreError) and self._stopping.is_set():
                     return
+                is_new = self.failure is None
+                self.failure = f"{type(error).__name__}: {error}"
+                if isinstance(error, StoreError):  # a full disk, a file moved away: soon tried again, and said once
+                    if is_new:
+                        logger.warning("nothing can be derived at the moment: %s", error)
+                    self._stopping.wait(UNAVAILABLE_PAUSE_S)
+                    continue
                 logger.exception("the projector failed; it tries again in %.0f s", pause_s)
                 self._stopping.wait(pause_s)
                 pause_s = min(pause_s * 2, 60.0)
@@ -301,13 +327,13 @@ class Projector:
     def _give_way(self, since: float) -> None:
         """Let requests go first while there are many, as long as the patience with this backlog lasts."""
         while True:
-            before = self._stored
+            before, used_s, began = self._stored, time.process_time(), time.monotonic()
             if self._stopping.wait(WINDOW_S):
                 return
-            rate = (self._stored - before) / WINDOW_S
-            waited = time.monotonic() - since
-            patience = BURST_PATIENCE_S if rate >= BURST_EVENTS_S else BUSY_PATIENCE_S
-            if rate < BUSY_EVENTS_S or waited > patience:
+            now = time.monotonic()
+            window_s = now - began
+            rate, load = (self._stored - before) / window_s, (time.process_time() - used_s) / window_s
+            if now - since > patience_s(rate, load):
                 return
 
     def _tell_observers(self, reader: Reader) -> None:

@@ -31,4 +31,6 @@ class PropertyNames:
         if names:
             known.update(names)
             with suppress(StoreUnavailable):  # the collector is stopping: they are learnt again
-                self._store.begin_write(partial(add_names, source_id=fit.source_id, names=names))
+                writing = self._store.begin_write(partial(add_names, source_id=fit.source_id, names=names))
+                # What a full disk kept from the file is not known: the next event that has it brings it anew.
+                writing.add_done_callback(lambda done: known.difference_update(names) if done.exception() else None)

@@ -9,14 +9,25 @@ from urllib.parse import parse_qsl
 from starlette.types import Scope
 
 from ..services.collector import Collector
+from ..services.sessions import Session
 from ..store.sqlite.keys import KeyOwner
-from .errors import no_admin_token, no_key, no_token, origin_not_allowed, wrong_kind_of_key
+from .errors import (
+    cross_site,
+    no_admin_token,
+    no_key,
+    no_session,
+    no_token,
+    origin_not_allowed,
+    wrong_kind_of_key,
+)
 from .headers import header
 from .limits import RateLimits
+from .session_cookie import SAFE_METHODS, is_foreign_fetch, is_same_origin, read_cookie
 
-Access = Literal["anyone", "write_key", "read_token", "admin_token", "source"]
-"""`anyone` on the bound address · `write_key` of a sender, from its origins · `read_token` for reports · `admin_token`
-of the lock file · `source`: a write key wherever a vendor's client puts it, which its plugin finds."""
+Access = Literal["anyone", "write_key", "read_token", "admin_token", "source", "sign_in", "session"]
+"""`anyone` on the bound address · `write_key` of a sender, from its origins · `read_token` for reports, or a session ·
+`admin_token` of the lock file · `source`: a write key wherever a vendor's client puts it, which its plugin finds ·
+`sign_in`: a one-time link or the password in the body · `session` of whoever signed in."""
 
 ACCESS_CLASSES: Final[tuple[Access, ...]] = get_args(Access)
 
@@ -41,7 +52,7 @@ class Doorkeeper:
         elif access == "admin_token":
             self._check_admin(scope)
         else:
-            assert access == "anyone", f"{access} is checked with the request's body"
+            assert access == "anyone", f"{access} is checked by its own endpoint"
 
     def check_address(self, scope: Scope) -> None:
         """Count a request for its address. Raises: HttpError 429."""
@@ -73,8 +84,34 @@ class Doorkeeper:
         if owner is not None:
             check_origin(scope, owner)
 
+    def check_session(self, scope: Scope) -> Session:
+        """Return the session a request belongs to; one that changes something must come from our own pages.
+
+        Raises: HttpError 401, 403, 429.
+        """
+        self.check_address(scope)
+        session = self._find_session(scope)
+        if session is None:
+            raise no_session()
+        self._limits.check_key(scope, session.token_hash)
+        if scope["method"] not in SAFE_METHODS and not is_same_origin(scope):
+            raise cross_site()
+        return session
+
+    def _find_session(self, scope: Scope) -> Session | None:
+        token = read_cookie(scope)
+        session = self._collector.sessions.find(token) if token else None
+        if session is not None and is_foreign_fetch(scope):
+            raise cross_site()
+        return session
+
     def _check_reader(self, scope: Scope) -> None:
         token = bearer_token(scope)
+        if token is None and scope["method"] in SAFE_METHODS:
+            session = self._find_session(scope)
+            if session is not None:
+                self._limits.check_key(scope, session.token_hash)
+                return
         owner = self._collector.find_owner(token) if token else None
         if owner is None:
             raise no_token()

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from ..errors import PluginError, StoreUnavailable, TouchtrailCollectorError, UsageError
+from ..errors import DatabaseMissing, PluginError, QueryTimeout, StoreUnavailable, TouchtrailCollectorError, UsageError
 from .headers import SECURITY_HEADERS
 
 RETRY_AFTER_S = 2
@@ -28,18 +28,18 @@ CODES: Final[dict[int, tuple[str, ...]]] = {
         "invalid_parameter",
         "malformed_request",
     ),
-    401: ("unknown_key", "unknown_token"),
-    403: ("origin_not_allowed", "wrong_key_kind"),
+    401: ("no_session", "unknown_key", "unknown_link", "unknown_token", "wrong_password"),
+    403: ("cross_site", "insecure_connection", "origin_not_allowed", "wrong_csrf_token", "wrong_key_kind"),
     404: ("not_found", "unknown_report"),
     405: ("method_not_allowed",),
     408: ("request_timeout",),
     413: ("body_too_large",),
     415: ("unsupported_encoding",),
     421: ("wrong_host",),
-    429: ("rate_limited",),
+    429: ("rate_limited", "too_many_attempts"),
     431: ("headers_too_large",),
     500: ("internal_error", "plugin_failed"),
-    503: ("not_ready", "too_many_connections", "unavailable"),
+    503: ("not_ready", "query_timeout", "too_many_connections", "unavailable"),
 }
 """Every error code by its status; collector/README.md says what each means."""
 
@@ -127,13 +127,54 @@ def no_token() -> HttpError:
     return HttpError(
         401,
         "unknown_token",
-        "send a read token as 'Authorization: Bearer TOKEN'; `touchtrail keys create --read` makes one",
+        "send a read token as 'Authorization: Bearer TOKEN', `touchtrail keys create --read` makes one; or sign in",
     )
 
 
 def no_admin_token() -> HttpError:
     """401: only who can read the lock file gets in."""
     return HttpError(401, "unknown_token", "this path is for touchtrail's own commands on this machine")
+
+
+def no_session() -> HttpError:
+    """401: nobody is signed in with this request."""
+    return HttpError(401, "no_session", "sign in at /sign-in; `touchtrail sign-in` prints a link that lets in once")
+
+
+def unknown_link() -> HttpError:
+    """401: the token of a one-time link does not exist, was used, or is too old."""
+    message = "this link has been used or is older than 15 minutes; `touchtrail sign-in` prints a new one"
+    return HttpError(401, "unknown_link", message, field="token")
+
+
+def wrong_password() -> HttpError:
+    """401: not the password, or there is none."""
+    message = "this is not the password; `touchtrail sign-in` prints a link that lets in without"
+    return HttpError(401, "wrong_password", message, field="password")
+
+
+def too_many_attempts(wait_s: float) -> HttpError:
+    """429: passwords are guessed; the next attempt is looked at after ``wait_s``."""
+    message = "too many attempts with a password; `touchtrail sign-in` prints a link that lets in without waiting"
+    return HttpError(429, "too_many_attempts", message, retry_after_s=max(ceil(wait_s), 1))
+
+
+def cross_site() -> HttpError:
+    """403: a page of another origin wants something in the name of whoever is signed in."""
+    message = "only this collector's own pages may ask this: Sec-Fetch-Site or Origin must say same-origin"
+    return HttpError(403, "cross_site", message)
+
+
+def wrong_csrf_token() -> HttpError:
+    """403: the session is right, but what its pages show is not there, or of an earlier session."""
+    message = "send the session's token as X-CSRF-Token or in the form's field csrf_token; reload the page to get it"
+    return HttpError(403, "wrong_csrf_token", message, field="csrf_token")
+
+
+def insecure_connection() -> HttpError:
+    """403: signing in where others could read along."""
+    message = "sign in over https, or on this machine at 127.0.0.1; name a proxy that does TLS in trusted_proxies"
+    return HttpError(403, "insecure_connection", message)
 
 
 def origin_not_allowed(origin: str) -> HttpError:
@@ -168,6 +209,11 @@ def wrong_host(name: str) -> HttpError:
 def unavailable(message: str) -> HttpError:
     """503: the database cannot take it now; nothing was lost, try again."""
     return HttpError(503, "unavailable", message, retry_after_s=RETRY_AFTER_S)
+
+
+def query_timeout(message: str) -> HttpError:
+    """503: a report took too long."""
+    return HttpError(503, "query_timeout", message, retry_after_s=RETRY_AFTER_S)
 
 
 def from_store(error: BaseException) -> HttpError:
@@ -215,6 +261,10 @@ def handle_starlette_error(request: Request, error: Exception) -> Response:
 def handle_collector_error(_: Request, error: Exception) -> Response:
     """Errors of the layers below that say what to do."""
     assert isinstance(error, TouchtrailCollectorError)
+    if isinstance(error, QueryTimeout):
+        return query_timeout(str(error)).response()
+    if isinstance(error, DatabaseMissing):  # of a running collector: it was taken away
+        return unavailable("the database is not there; put it back, or restart the collector").response()
     if isinstance(error, StoreUnavailable):
         return unavailable(str(error)).response()
     if isinstance(error, PluginError):

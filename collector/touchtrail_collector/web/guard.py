@@ -11,7 +11,14 @@ from http import HTTPStatus
 from typing import Any, Final, Literal, Protocol
 
 from .connections import LINGER_S, Door
-from .errors import HttpError, malformed_request, request_timeout, too_many_connections, too_many_headers
+from .errors import (
+    HttpError,
+    malformed_request,
+    request_timeout,
+    too_many_connections,
+    too_many_headers,
+    unavailable,
+)
 
 Phase = Literal["nothing", "headers", "body"]
 
@@ -153,6 +160,11 @@ class GuardedConnection(asyncio.Protocol):
             self.transport.close()
         else:
             self.refuse(too_many_connections())
+
+    def turn_away(self) -> None:
+        """Have whoever is still sending a request come again: the collector stops."""
+        if self.phase != "nothing" and not self.is_ending:
+            self.refuse(unavailable("the collector is stopping"))
 
     def abort(self) -> None:
         """Go at once, without a word."""

@@ -18,6 +18,11 @@ RAW_SECURITY_HEADERS: Final = [(name.encode(), value.encode()) for name, value i
 
 PREFLIGHT_SECONDS: Final = 7200
 
+Headers = list[tuple[bytes, bytes]]
+
+ANSWER_AT_ONCE: Final = "touchtrail.answer_at_once"
+"""Where an ASGI scope has the function that writes an answer 200 whole, on servers that can (`protocol_httptools`)."""
+
 
 def header(headers: list[tuple[bytes, bytes]], name: bytes) -> bytes:
     """Return a header of a raw ASGI scope, b"" when it is not there."""

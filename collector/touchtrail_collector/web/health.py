@@ -44,7 +44,7 @@ async def readyz(request: Request) -> Response:
     readiness = collector.readiness()
     if readiness.is_ready:
         return json_response(readiness)
-    message = "events are not taken now: the collector is stopping or cannot write; its log says why"
+    message = f"events are not taken now: {collector.refusal() or 'ask again'}"
     told = NotReady(code="not_ready", message=message, **msgspec.structs.asdict(readiness))
     answer = json_response(told, 503)
     answer.headers["retry-after"] = str(RETRY_AFTER_S)

@@ -13,6 +13,7 @@ from .headers import header
 
 LOCAL_NAMES: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 ANY: Final = "*"
+MOST_REMEMBERED: Final = 100
 
 
 class HostNames:
@@ -30,6 +31,17 @@ class HostNames:
         self._is_open = ANY in settings.allowed_hosts
         self._takes_addresses = not is_loopback(settings.host)
         self._names = LOCAL_NAMES | {settings.host.strip("[]")} | {bare_name(name) for name in settings.allowed_hosts}
+
+        self._allowed_headers: set[bytes] = set()
+
+    def allow_header(self, host: bytes) -> bool:
+        """Do the same for a Host header as it came; what is ours is written in few ways, which are remembered."""
+        if host in self._allowed_headers:
+            return True
+        is_allowed = self.allow(bare_name(host.decode("latin-1")))
+        if is_allowed and len(self._allowed_headers) < MOST_REMEMBERED:
+            self._allowed_headers.add(host)
+        return is_allowed
 
     def allow(self, name: str) -> bool:
         """True for a name, as `bare_name` gives it, that is ours."""
@@ -72,8 +84,8 @@ class HostCheck:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI request."""
         if scope["type"] == "http":
-            name = bare_name(header(scope["headers"], b"host").decode("latin-1"))
-            if not self._hosts.allow(name):
-                await send_error(wrong_host(name), scope, receive, send)
+            host = header(scope["headers"], b"host")
+            if not self._hosts.allow_header(host):
+                await send_error(wrong_host(bare_name(host.decode("latin-1"))), scope, receive, send)
                 return
         await self._app(scope, receive, send)

@@ -16,41 +16,62 @@ from starlette.types import Receive, Scope, Send
 
 from ..domain.event import BodyUnreadable, mend_json
 from ..domain.source import Endpoint, SourceAck, SourceEvents, SourceRefusal, SourceRequest, SourceResponse
-from ..errors import PluginError
-from ..services.collector import Collector
+from ..errors import PluginError, StoreUnavailable
+from ..services.collector import Collector, Done
 from ..services.ingest import QUARANTINE_BODY_BYTES, Ack, Prepared
 from ..store.engine import Receipt, RejectRow
 from ..store.sqlite.store import now_ms
 from .access import Doorkeeper, bearer_or_query_key
 from .body import decompress, read_body
 from .errors import HttpError, bad_body, from_store
-from .headers import RAW_SECURITY_HEADERS, cross_origin, header, preflight_headers
+from .headers import ANSWER_AT_ONCE, RAW_SECURITY_HEADERS, Headers, cross_origin, header, preflight_headers
 
 logger = logging.getLogger("touchtrail_collector.web")
 
-JSON_HEADERS: list[tuple[bytes, bytes]] = [(b"content-type", b"application/json")]
+ENCODER = msgspec.json.Encoder()
+JSON_HEADERS: Headers = [(b"content-type", b"application/json")]
+JSON_HEAD = b"".join(b"%b: %b\r\n" % header for header in (*JSON_HEADERS, *RAW_SECURITY_HEADERS))
 Waiting = tuple["asyncio.Future[Receipt]", Receipt | None, BaseException | None]
 
 
-class CommitWaiter:
-    """Hands the writer's results back to the event loop, many with one wake-up.
+class WriterLink:
+    """Takes requests from the event loop to the writer and its results back, many at a time.
 
-    One `call_soon_threadsafe` per request would cost more than the insert it waits for.
+    What one turn of the loop brings goes to the writer together, and what one commit holds comes back together: to
+    wake a thread for each request would cost more than the insert, and break the writer's groups up.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
+    def __init__(self, collector: Collector, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self._collector = collector
+        self._requests: list[tuple[Prepared, Done]] = []
         self._results: deque[Waiting] = deque()
         self._is_scheduled = False
 
-    def done(self, future: asyncio.Future[Receipt], receipt: Receipt | None, error: BaseException | None) -> None:
+    def add(self, prepared: Prepared) -> asyncio.Future[Receipt]:
+        """Have a request written that is not empty."""
+        future: asyncio.Future[Receipt] = self.loop.create_future()
+        if not self._requests:
+            self.loop.call_soon(self._hand_over)
+        self._requests.append((prepared, partial(self._done, future)))
+        return future
+
+    def _hand_over(self) -> None:
+        requests, self._requests = self._requests, []
+        try:
+            self._collector.append(requests)
+        except Exception as error:  # noqa: BLE001 - this callback's one boundary: each is told, and logs it
+            for _, done in requests:
+                done(None, error)
+
+    def _done(self, future: asyncio.Future[Receipt], receipt: Receipt | None, error: BaseException | None) -> None:
         """Called in the writer's thread."""
         self._results.append((future, receipt, error))
         if not self._is_scheduled:
             self._is_scheduled = True
             # A loop that is closed belongs to a server that has stopped: nobody waits any more.
             with suppress(RuntimeError):
-                self._loop.call_soon_threadsafe(self._deliver)
+                self.loop.call_soon_threadsafe(self._deliver)
 
     def _deliver(self) -> None:
         self._is_scheduled = False
@@ -70,18 +91,17 @@ class EventGate:
 
     def __init__(self, collector: Collector) -> None:
         self.collector = collector
-        self._waiter: CommitWaiter | None = None
+        self._link: WriterLink | None = None
 
     async def commit(self, prepared: Prepared) -> Receipt:
         """Wait until what was prepared is on disk."""
         if not prepared.events and not prepared.reject_rows:
             return Receipt(0, 0)
         loop = asyncio.get_running_loop()
-        if self._waiter is None or self._waiter._loop is not loop:
-            self._waiter = CommitWaiter(loop)
-        future: asyncio.Future[Receipt] = loop.create_future()
-        self.collector.append(prepared, partial(self._waiter.done, future))
-        return await future
+        if self._link is None or self._link.loop is not loop:
+            self._link = WriterLink(self.collector, loop)
+        self.collector.learn_names(prepared)
+        return await self._link.add(prepared)
 
 
 def tell(error: HttpError, scope: Scope) -> Response:
@@ -92,11 +112,12 @@ def tell(error: HttpError, scope: Scope) -> Response:
     return answer
 
 
-async def respond(send: Send, status: int, body: bytes, headers: list[tuple[bytes, bytes]]) -> None:
-    """Send a whole answer."""
-    headers = [*headers, *RAW_SECURITY_HEADERS, (b"content-length", str(len(body)).encode())]
+async def respond(send: Send, status: int, body: bytes, headers: Headers) -> int:
+    """Send a whole answer and return its status."""
+    headers = [*headers, *RAW_SECURITY_HEADERS, (b"content-length", b"%d" % len(body))]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
+    return status
 
 
 class IngestEndpoint:
@@ -108,19 +129,23 @@ class IngestEndpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI request."""
+        await self.serve(scope, receive, send)
+
+    async def serve(self, scope: Scope, receive: Receive, send: Send) -> int | None:
+        """Serve one ASGI request and return the answer's status, None where nobody waits for one any more."""
         try:
             if scope["method"] == "OPTIONS":
                 self._doorkeeper.check_preflight(scope)
-                await respond(send, 204, b"", preflight_headers(scope))
-            else:
-                self._doorkeeper.check_address(scope)
-                await self._serve(scope, receive, send)
+                return await respond(send, 204, b"", preflight_headers(scope))
+            self._doorkeeper.check_address(scope)
+            return await self._serve(scope, receive, send)
         except ClientDisconnect:
-            return
+            return None
         except HttpError as error:
             await tell(error, scope)(scope, receive, send)
+            return error.status
 
-    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> int:
         raise NotImplementedError
 
     async def _read(self, scope: Scope, receive: Receive) -> bytes:
@@ -131,7 +156,8 @@ class IngestEndpoint:
         try:
             return await self._gate.commit(prepared)
         except Exception as error:
-            logger.exception("%s could not be committed", what)
+            if not isinstance(error, StoreUnavailable):  # the writer has said it, once for all requests
+                logger.exception("%s could not be committed", what)
             raise from_store(error) from error
 
 
@@ -142,9 +168,13 @@ class EventsEndpoint(IngestEndpoint):
         super().__init__(gate, doorkeeper)
         self._stores = stores
 
-    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> int:
         ack = await self._handle(scope, receive)
-        await respond(send, 200, msgspec.json.encode(ack), [*JSON_HEADERS, *cross_origin(scope)])
+        body, headers = ENCODER.encode(ack), cross_origin(scope)
+        at_once = scope.get(ANSWER_AT_ONCE)
+        if at_once is not None and at_once(JSON_HEAD, headers, body):
+            return 200
+        return await respond(send, 200, body, [*JSON_HEADERS, *headers])
 
     async def _handle(self, scope: Scope, receive: Receive) -> Ack:
         owner = self._doorkeeper.check_writer(scope, bearer_or_query_key(scope))
@@ -167,13 +197,13 @@ class SourceEndpoint(IngestEndpoint):
         self.name = name
         self._endpoint = endpoint
 
-    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> int:
         response = await self._handle(scope, receive)
         headers = [
             (name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in response.headers.items()
         ]
         headers.append((b"content-type", response.content_type.encode("latin-1")))
-        await respond(send, response.status, response.body, [*headers, *cross_origin(scope)])
+        return await respond(send, response.status, response.body, [*headers, *cross_origin(scope)])
 
     async def _handle(self, scope: Scope, receive: Receive) -> SourceResponse:
         collector = self._gate.collector

@@ -40,6 +40,9 @@ PATH_CLASSES: Final = {
     "/metrics": "metrics",
     "/api/v1/reports/{name}": "report",
     "/api/v1/admin/{operation}": "admin",
+    "/": "page",
+    "/sign-in": "sign_in",
+    "/sign-out": "sign_in",
 }
 """A route's class of path; those of source plugins are `source`, what is not here is `other`."""
 

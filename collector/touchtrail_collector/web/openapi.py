@@ -28,19 +28,30 @@ ERRORS_OF: Final[Mapping[Access, tuple[int, ...]]] = {
     "read_token": (401, 403),
     "admin_token": (401,),
     "source": (403,),
+    "sign_in": (),
+    "session": (401, 403),
 }
 SECURITY: Final[Mapping[Access, list[dict[str, list[str]]]]] = {
     "anyone": [],
     "write_key": [{"write_key": []}, {"write_key_in_query": []}],
-    "read_token": [{"read_token": []}],
+    "read_token": [{"read_token": []}, {"session": []}],
     "admin_token": [{"admin_token": []}],
     "source": [],
+    "sign_in": [],
+    "session": [{"session": []}],
 }
 SCHEMES: Final = {
     "write_key": {"type": "http", "scheme": "bearer", "description": "`touchtrail keys create --source NAME`"},
     "write_key_in_query": {"type": "apiKey", "in": "query", "name": "key", "description": "For beacons."},
     "read_token": {"type": "http", "scheme": "bearer", "description": "`touchtrail keys create --read`"},
     "admin_token": {"type": "http", "scheme": "bearer", "description": "Of the lock file, for its owner's commands."},
+    "session": {
+        "type": "apiKey",
+        "in": "cookie",
+        "name": "touchtrail_session",
+        "description": "From `/sign-in`. Over TLS the name begins with `__Host-`; it ends with `_` and the port where "
+        "the address has one. What changes something shows `X-CSRF-Token` besides, and comes from the same origin.",
+    },
 }
 DESCRIPTION: Final = (
     "Takes events and answers reports. Every error is JSON with `code`, `message` and, where one is at fault, `field`; "
@@ -112,7 +123,7 @@ def describe_operation(entry: Entry, operation: Operation, path: str, schemas: M
         content: Schema = {"schema": choices[0] if len(choices) == 1 else {"anyOf": choices}}
         if path in REQUESTS:
             content["examples"] = REQUESTS[path]
-        described["requestBody"] = {"required": True, "content": {"application/json": content}}
+        described["requestBody"] = {"required": True, "content": dict.fromkeys(operation.request_types, content)}
     elif operation.follows_protocol and entry.method == "POST":
         described["requestBody"] = {"content": {"*/*": {}}}
     return described
@@ -123,6 +134,8 @@ def describe_answers(entry: Entry, operation: Operation, path: str, schemas: Map
     answers: Schema = {}
     for status in sorted({*ANY_PATH, *ERRORS_OF[entry.access], *operation.errors}):
         answers[str(status)] = {"$ref": f"#/components/responses/Error{status}"}
+    for status in operation.pages:
+        answers[str(status)] = described_page(status, schemas[ErrorBody])
     for status, kind in operation.other_answers.items():
         either = {"anyOf": [schemas[kind], error_schema(status, schemas[ErrorBody])]}
         answers[str(status)] = described_answer(status, {"application/json": {"schema": either}})
@@ -138,6 +151,15 @@ def describe_error(status: int, body: Schema) -> Schema:
     """Return the answer of a status that is an error."""
     example = {"code": CODES[status][0], "message": "what is wrong, and what to do"}
     return described_answer(status, {"application/json": {"schema": error_schema(status, body), "example": example}})
+
+
+def described_page(status: int, body: Schema) -> Schema:
+    """Return what readers of pages get: the error as a page, or where to go on."""
+    if status not in CODES:
+        location = {"Location": {"required": True, "schema": {"type": "string"}}}
+        return {"description": HTTPStatus(status).phrase, "headers": location}
+    content = {"application/json": {"schema": error_schema(status, body)}, "text/html": {"schema": {"type": "string"}}}
+    return described_answer(status, content)
 
 
 def error_schema(status: int, body: Schema) -> Schema:

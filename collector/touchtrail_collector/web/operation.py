@@ -18,9 +18,11 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     Args:
         path: of this operation, where the route's has a placeholder for several.
         request: the struct of the body, or several of which one is to be sent; empty = none is read.
+        request_types: the media types it may come as.
         parameters: the struct of the query's parameters.
         answer: the type of the body of 200; None = ``media_type`` says all there is to say.
         other_answers: types by status, where they are more than errors.
+        pages: statuses of errors and redirects that who reads pages gets in the place of JSON.
         errors: statuses beside those of any path and of the access class.
         follows_protocol: True where a source plugin words the answers in its vendor's manner.
     """
@@ -29,10 +31,12 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     summary: str
     tag: str
     request: tuple[Any, ...] = ()
+    request_types: tuple[str, ...] = ("application/json",)
     parameters: type[msgspec.Struct] | None = None
     answer: Any = None
     other_answers: Mapping[int, Any] = {}
     media_type: str = "application/json"
+    pages: tuple[int, ...] = ()
     errors: tuple[int, ...] = ()
     follows_protocol: bool = False
 

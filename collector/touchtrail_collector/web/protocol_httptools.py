@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection
+from functools import partial
 from typing import TYPE_CHECKING
 
 from uvicorn.protocols.http.flow_control import FlowControl
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import HEADER_VALUE_RE, STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from .errors import malformed_request
 from .guard import GuardedConnection
+from .headers import ANSWER_AT_ONCE, Headers
 
 if TYPE_CHECKING:
     from uvicorn._types import ASGI3Application
@@ -37,6 +39,32 @@ class PatientFlow(FlowControl):
             super().resume_reading()
 
 
+def answer_at_once(cycle: RequestResponseCycle, head: bytes, headers: Headers, body: bytes) -> bool:
+    """Answer 200 with one system call, which is most of what an answer costs; uvicorn makes two.
+
+    Returns False where the ordinary way has to be gone: the other end is gone or does not read, a header cannot be
+    sent, or the answer is to be logged.
+
+    Args:
+        head: header lines that are always the same.
+        headers: those that are not, without the body's length.
+    """
+    if cycle.response_started or cycle.disconnected or cycle.flow.write_paused:
+        return False
+    if cycle.access_log or cycle.default_headers or any(HEADER_VALUE_RE.search(value) for _, value in headers):
+        return False
+    lines = [b"%b: %b\r\n" % header for header in headers]
+    lines.append(b"content-length: %d\r\n" % len(body))
+    lines.append(b"\r\n" if cycle.keep_alive else b"connection: close\r\n\r\n")
+    cycle.response_started = cycle.response_complete = True
+    cycle.transport.write(b"".join((STATUS_LINE[200], head, *lines, body)))
+    cycle.message_event.set()
+    if not cycle.keep_alive:
+        cycle.transport.close()
+    cycle.on_response()
+    return True
+
+
 class GuardedHttpTools(GuardedConnection, HttpToolsProtocol):
     """uvicorn's protocol, with the parser's events told to the guard."""
 
@@ -44,6 +72,7 @@ class GuardedHttpTools(GuardedConnection, HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         self._answering = cycle
+        cycle.scope[ANSWER_AT_ONCE] = partial(answer_at_once, cycle)  # type: ignore[typeddict-unknown-key]
         super()._start_asgi_task(cycle, app)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]

@@ -19,6 +19,7 @@ from .access import Access, Doorkeeper
 from .admin import admin
 from .answer import GuardedEndpoint, Serve
 from .health import Health, NotReady, healthz, readyz
+from .home import home
 from .ingest import EventGate, EventsEndpoint, SourceEndpoint
 from .limits import RateLimits
 from .metrics import MetricsEndpoint, RequestTally
@@ -26,6 +27,8 @@ from .openapi import describe
 from .openapi_schema import EVENT_BODIES
 from .operation import Entry, Operation
 from .reports import report
+from .session_endpoint import FORM, SessionEndpoint
+from .sign_in import SignedIn, SignedOut, SignInBody, SignInEndpoint, SignOutForm, sign_out
 
 BODY_ERRORS: Final = (413, 415)
 
@@ -42,6 +45,7 @@ def build_table(collector: Collector, requests: RequestTally) -> list[Entry]:
         *ingest_entries(gate, doorkeeper),
         *open_entries(doorkeeper, MetricsEndpoint(collector, requests).answer),
         *token_entries(doorkeeper),
+        *page_entries(collector, doorkeeper),
         *source_entries(gate, doorkeeper),
     ]
     entries.append(description_entry(entries, doorkeeper, collector.host.event_types()))
@@ -96,6 +100,33 @@ def token_entries(doorkeeper: Doorkeeper) -> Iterator[Entry]:
         for name, (kind, run) in OPERATIONS.items()
     ]  # fmt: skip
     yield guarded(doorkeeper, "POST", "admin_token", admin, *operations, path="/api/v1/admin/{operation}")
+
+
+def page_entries(collector: Collector, doorkeeper: Doorkeeper) -> Iterator[Entry]:
+    """Yield the pages of whoever is signed in, and how one gets there."""
+    first = Operation(path="/", summary="The first page", tag="pages", media_type="text/html", pages=(303,))
+    show = Operation(
+        path="/sign-in", summary="The page to sign in at", tag="pages", media_type="text/html", pages=(403,)
+    )
+    begin = Operation(
+        path="/sign-in", summary="Begin a session with a one-time link or the password", tag="pages",
+        request=(SignInBody,), request_types=("application/json", FORM), answer=SignedIn,
+        pages=(303, 401, 403, 429), errors=(413,),
+    )  # fmt: skip
+    end = Operation(
+        path="/sign-out", summary="End the session", tag="pages", request=(SignOutForm,), request_types=(FORM,),
+        answer=SignedOut, pages=(303,), errors=(413,),
+    )  # fmt: skip
+    sign_in = SignInEndpoint(collector, doorkeeper)
+    yield Entry(
+        path="/", method="GET", access="session", endpoint=SessionEndpoint(home, doorkeeper), operations=(first,)
+    )  # fmt: skip
+    yield Entry(path="/sign-in", method="GET", access="anyone", endpoint=sign_in, operations=(show,))
+    yield Entry(path="/sign-in", method="POST", access="sign_in", endpoint=sign_in, operations=(begin,))
+    yield Entry(
+        path="/sign-out", method="POST", access="session", endpoint=SessionEndpoint(sign_out, doorkeeper),
+        operations=(end,),
+    )  # fmt: skip
 
 
 def source_entries(gate: EventGate, doorkeeper: Doorkeeper) -> Iterator[Entry]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import signal
 import socket
@@ -9,6 +10,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from math import ceil
+from typing import Literal
 
 import uvicorn
 from uvicorn.server import HANDLED_SIGNALS
@@ -21,6 +23,9 @@ from .protocol import guarded_protocol
 
 logger = logging.getLogger("touchtrail_collector.web")
 
+REFUSED_AT, CUT_AT = 0.7, 0.9
+"""When, of the time that a stop may take, requests that are still coming in are refused, and all others cut off."""
+
 
 class Server(uvicorn.Server):
     """uvicorn, told apart by whom it tells that it accepts connections, and by how it ends.
@@ -29,8 +34,9 @@ class Server(uvicorn.Server):
     and then: what comes after the server, the database's orderly end, would never run.
     """
 
-    def __init__(self, config: uvicorn.Config, on_listening: Callable[[], None]) -> None:
+    def __init__(self, config: uvicorn.Config, on_listening: Callable[[], None], drain_s: float) -> None:
         super().__init__(config)
+        self._drain_s = drain_s
         self._on_listening = on_listening
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -39,13 +45,38 @@ class Server(uvicorn.Server):
         if not self.should_exit:
             self._on_listening()
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Answer what is under way; who does not come to an end is told to come again, then cut off.
+
+        uvicorn alone would cancel requests when the time is up, and answer them with a 500 in plain text.
+        """
+        loop = asyncio.get_running_loop()
+        timers = [
+            loop.call_later(self._drain_s * REFUSED_AT, self._end_requests, "turn_away"),
+            loop.call_later(self._drain_s * CUT_AT, self._end_requests, "abort"),
+        ]
+        try:
+            await super().shutdown(sockets)
+        finally:
+            for timer in timers:
+                timer.cancel()
+
+    def _end_requests(self, how: Literal["turn_away", "abort"]) -> None:
+        for connection in list(self.server_state.connections):
+            getattr(connection, how)()
+
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Stop on the first signal, at once on a second Ctrl-C, and give the handlers back at the end."""
+        """Stop on the first signal, at once on a second Ctrl-C, and give the handlers back at the end.
+
+        A terminal that is closed (SIGHUP) stops too, unless whoever started us wanted otherwise (`nohup`).
+        """
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        before = {number: signal.signal(number, self.handle_exit) for number in HANDLED_SIGNALS}
+        is_hangup_ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+        numbers = HANDLED_SIGNALS if is_hangup_ignored else (*HANDLED_SIGNALS, signal.SIGHUP)
+        before = {number: signal.signal(number, self.handle_exit) for number in numbers}
         try:
             yield
         finally:
@@ -103,13 +134,13 @@ def make_server(collector: Collector, bound: socket.socket, on_listening: Callab
         date_header=False,
         proxy_headers=bool(settings.trusted_proxies),
         forwarded_allow_ips=list(settings.trusted_proxies),
-        timeout_graceful_shutdown=max(int(settings.shutdown_timeout_s), 1),
+        timeout_graceful_shutdown=ceil(settings.shutdown_timeout_s),
         timeout_keep_alive=ceil(settings.keep_alive_timeout_s),
         http=guarded_protocol(Door(settings)),
         # Nothing here speaks it, and a connection handed over to it would be guarded by nobody.
         ws="none",
     )
-    return Server(config, lambda: on_listening(url))
+    return Server(config, lambda: on_listening(url), settings.shutdown_timeout_s)
 
 
 def serve(collector: Collector, on_listening: Callable[[str], None]) -> None:

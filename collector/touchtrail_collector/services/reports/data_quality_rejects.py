@@ -101,7 +101,10 @@ def _days_before(frame: Frame) -> tuple[date, date] | None:
     if end is None:
         known = frame.scope.known_until_ms
         end = max(start, datetime.fromtimestamp(known / 1000, UTC).date()) if known is not None else start
-    return start - (end - start) - timedelta(days=1), start - timedelta(days=1)
+    try:
+        return start - (end - start) - timedelta(days=1), start - timedelta(days=1)
+    except OverflowError:  # before the first day there is
+        return None
 
 
 def _read_fill(context: ReportContext, frame: Frame) -> QuarantineFill:

@@ -1,4 +1,4 @@
-"""What a restored copy must learn from the file it replaces: which events were erased, which keys were revoked.
+"""What a restored copy must learn from the file it replaces: what was erased, which keys were revoked, the password.
 
 The store's rule: an id that is in the file's runs (seen.py) but not in its events was erased. A copy made before the
 erasure still has the event; one made before the event came would take it in again when a late spool brings it. So both
@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from . import derived
+from . import derived, password
 from .database import WritingConnection
 from .seen import Digests, holds, id_digest, id_hasher, read_run, to_columns, write_run
 
@@ -35,11 +35,13 @@ class CarriedOver(NamedTuple):
 
 
 class Knowledge(NamedTuple):
-    """What the replaced file knows: its secret, digests of erased events, keys that were revoked or rotated."""
+    """What the replaced file knows: its secret, digests of erased events, keys that were revoked or rotated, the
+    password's hash (None = no password)."""
 
     secret: bytes
     erased: Digests
     ended: list[tuple[int | None, int | None, str]]
+    password_hash: str | None
 
 
 def read_secret(connection: sqlite3.Connection) -> bytes:
@@ -97,7 +99,8 @@ def learn(current: sqlite3.Connection) -> Knowledge:
     columns = {name for (name,) in current.execute("SELECT name FROM pragma_table_info('keys')")}
     expires_at = "expires_at" if "expires_at" in columns else "NULL"
     statement = f"SELECT revoked_at, {expires_at}, key_hash FROM keys WHERE revoked_at IS NOT NULL OR {expires_at} > 0"
-    return Knowledge(read_secret(current), find_erased(current), current.execute(statement).fetchall())
+    ended = current.execute(statement).fetchall()
+    return Knowledge(read_secret(current), find_erased(current), ended, password.load_hash(current))
 
 
 def carry_over(known: Knowledge, copy: WritingConnection) -> CarriedOver:
@@ -121,6 +124,8 @@ def carry_over(known: Knowledge, copy: WritingConnection) -> CarriedOver:
         derived.reset(copy, "")
         copy.execute("DELETE FROM meta WHERE name = 'derived_by'")
     revoked = sum(copy.execute(END_KEY, row).rowcount for row in known.ended)
+    # An old password may be one that leaked.
+    password.save_hash(copy, known.password_hash)
     copy.execute("COMMIT")
     return CarriedOver(left_out, len(erased), revoked)
 

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from sqlite_utils import Database
 
 from ...errors import DatabaseTooNew, StoreError
+from .database import explain
 from .migrations import KNOWN, MIGRATIONS
 from .reader import open_reader
 
@@ -56,7 +57,7 @@ def copy_database(source: Path, target: Path, progress: Progress | None = None) 
             # The source is in WAL mode, and a copy would be too; one that is not can be read from anywhere.
             copy.execute("PRAGMA journal_mode = DELETE")
         except sqlite3.Error as error:
-            raise StoreError(f"{source} could not be copied to {target.parent}: {error}") from None
+            raise StoreError(f"{source} could not be copied to {target.parent}: {explain(error)}") from None
 
 
 def as_backup_progress(progress: Progress | None) -> Callable[[int, int, int], object] | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shutil
 import sqlite3
 import time
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 
 from sqlite_utils import Database
 
-from ...errors import DatabaseLocked, DatabaseTooNew, StoreError
+from ...errors import DatabaseLocked, DatabaseTooNew, StoreError, StoreUnavailable
 from .migrations import KNOWN, MIGRATIONS
 from .rejects import QuarantineKeeper
 from .seen import SeenEvents
@@ -20,12 +21,80 @@ from .seen import SeenEvents
 WAL_BYTES = 64_000_000
 """What a long rebuild leaves of the write-ahead log is cut back to this."""
 
+BUSY_TIMEOUT_MS = 5000
+
+SPARE_BYTES = 1_000_000
+"""With less room than this a database that could not be written is not tried again of our own accord."""
+
 
 class WritingConnection(sqlite3.Connection):
     """The one connection that writes, and what it must know to write an event once."""
 
     seen: SeenEvents
     quarantine: QuarantineKeeper
+    files: OpenFiles
+
+
+class OpenFiles:
+    """Says whether the names of the database and its log still lead to the files that are open.
+
+    SQLite goes on writing to a file that was removed or replaced by another, and says that all is well; what was
+    acknowledged then would be gone with the process.
+
+    Args:
+        database: open and in WAL mode, so that both files are there.
+    """
+
+    def __init__(self, database: Path) -> None:
+        self._folder = database.parent
+        self._known = [(name, identify(name)) for name in (str(database), f"{database}-wal")]
+
+    def check(self) -> None:
+        """Raise StoreUnavailable where a file was moved or removed; being put back is enough to go on."""
+        for name, identity in self._known:
+            if identify(name) != identity:
+                raise StoreUnavailable(
+                    "the database's file was moved, replaced or removed while it is in use; put it back, or restart "
+                    "the collector"
+                )
+
+    def log_bytes(self) -> int:
+        """Return the size of the write-ahead log; 0 where it is gone."""
+        try:
+            return os.stat(self._known[1][0]).st_size
+        except OSError:
+            return 0
+
+    def is_disk_full(self) -> bool:
+        """Say whether there is less room than the next requests need, however small a write would still go through."""
+        try:
+            return shutil.disk_usage(self._folder).free < SPARE_BYTES
+        except OSError:
+            return False
+
+
+def identify(name: str) -> tuple[int, int] | None:
+    """Return what tells a file from all others; None where it is not there."""
+    try:
+        found = os.stat(name)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def explain(error: sqlite3.Error) -> str:
+    """Return what SQLite says, and what to do about it."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    advice = {
+        sqlite3.SQLITE_FULL: "free some disk space",
+        sqlite3.SQLITE_IOERR: "free some disk space, or check the disk",
+        sqlite3.SQLITE_READONLY: "make the file and its folder writable",
+        sqlite3.SQLITE_BUSY: "end the other program that writes to it",
+        sqlite3.SQLITE_LOCKED: "end the other program that writes to it",
+        sqlite3.SQLITE_CORRUPT: "run `touchtrail doctor`, and restore a backup",
+        sqlite3.SQLITE_NOTADB: "is it a touchtrail database?",
+    }
+    return f"{error}; {advice.get(code, 'check the disk and the folder it lies in')}"
 
 
 class FileLock:
@@ -51,7 +120,11 @@ class FileLock:
             raise DatabaseLocked(self._database, describe_holder(self.read_holder()))
         self._fd = fd
         os.fchmod(fd, 0o600)  # it may be there already; the token in it is for this user alone
-        self.write_holder(holder or {})
+        try:
+            self.write_holder(holder or {})
+        except BaseException:
+            self.release()
+            raise
 
     def _open(self, flags: int) -> int:
         try:
@@ -64,11 +137,14 @@ class FileLock:
             raise StoreError(f"{self.path} cannot be opened for writing: {error.strerror}") from None
 
     def write_holder(self, holder: dict[str, Any]) -> None:
-        """Write down who holds the lock; only this user can read it."""
+        """Write down who holds the lock; only this user can read it. Raises StoreError where there is no room."""
         assert self._fd is not None
         text = json.dumps({"pid": os.getpid(), **holder}).encode()
-        # Blanks at the end are no harm to JSON, and a reader never sees half of two texts.
-        os.pwrite(self._fd, text.ljust(os.fstat(self._fd).st_size), 0)
+        try:
+            # Blanks at the end are no harm to JSON, and a reader never sees half of two texts.
+            os.pwrite(self._fd, text.ljust(os.fstat(self._fd).st_size), 0)
+        except OSError as error:
+            raise StoreError(f"{self.path} cannot be written: {error.strerror}; free some disk space") from None
 
     def read_holder(self) -> dict[str, Any]:
         """Return what the holder wrote down, or {}."""
@@ -141,7 +217,7 @@ def open_writing_connection(path: Path) -> WritingConnection:
     try:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
-        connection.execute("PRAGMA busy_timeout = 5000")
+        connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
         connection.execute("PRAGMA temp_store = MEMORY")
         connection.execute("PRAGMA cache_size = -32000")
         connection.execute(f"PRAGMA journal_size_limit = {WAL_BYTES}")
@@ -149,10 +225,11 @@ def open_writing_connection(path: Path) -> WritingConnection:
         (secret,) = connection.execute("SELECT value FROM meta WHERE name = 'hash_key'").fetchone()
         connection.seen = SeenEvents(connection, bytes.fromhex(secret))
         connection.quarantine = QuarantineKeeper()
+        connection.files = OpenFiles(path)
     except BaseException as error:
         connection.close()
         if isinstance(error, sqlite3.Error):
-            raise StoreError(f"{path} cannot be used: {error}; is it a touchtrail database?") from None
+            raise StoreError(f"{path} cannot be used: {explain(error)}") from None
         raise
     return connection
 

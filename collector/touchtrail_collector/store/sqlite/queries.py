@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import StoreUnavailable
+from ...errors import QueryTimeout
 from ..questions import Question, RowT, TouchColumns
 
 _POSITION_BITS = 22
@@ -37,7 +37,7 @@ class SqliteQuery:
     def snapshot(self) -> Iterator[None]:
         """Make every answer inside the block come from one state of the data; blocks may be nested.
 
-        Raises: StoreUnavailable when the connection's deadline has passed.
+        Raises: QueryTimeout when the connection's deadline has passed.
         """
         if self._connection.in_transaction:
             yield
@@ -48,7 +48,7 @@ class SqliteQuery:
         except sqlite3.OperationalError as error:
             if error.sqlite_errorcode != sqlite3.SQLITE_INTERRUPT:
                 raise
-            raise StoreUnavailable(
+            raise QueryTimeout(
                 "the report took longer than report_deadline_s in [store] allows; ask for a shorter period, or use "
                 "`touchtrail report`, which has no deadline"
             ) from None

@@ -8,6 +8,7 @@ from contextlib import closing
 from pathlib import Path
 
 from ...errors import DatabaseMissing, StoreError
+from .database import explain
 
 Reader = sqlite3.Connection
 """A connection that cannot write; what the layers above hold without knowing SQL."""
@@ -43,6 +44,8 @@ def check_is_ours(path: Path) -> None:
     try:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
             found = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'events'").fetchone()
+    except sqlite3.OperationalError as error:
+        raise StoreError(f"{path} cannot be read: {explain(error)}") from None
     except sqlite3.DatabaseError as error:
         raise StoreError(f"{path} cannot be read as a database: {error}; name another file with --db") from None
     if found is None:

@@ -38,8 +38,15 @@ def insert_rows(connection: sqlite3.Connection, head: str, rows: Sequence[Sequen
 
 
 def slice_size(left: int, width: int) -> int:
-    """Return how many of the rows left go into the next statement: a power of two, so that few statements exist."""
-    return 1 << (min(left, max(MAX_VALUES // width, 1)).bit_length() - 1)
+    """Return how many of the rows left go into the next statement: few at once, of many a power of two.
+
+    So few different statements exist, and each is prepared once; what a commit of single events holds is one statement.
+    """
+    most = max(MAX_VALUES // width, 1)
+    return left if left <= min(FEW_ROWS, most) else 1 << (min(left, most).bit_length() - 1)
+
+
+FEW_ROWS = 64
 
 
 @lru_cache(maxsize=256)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from functools import partial
@@ -16,7 +16,7 @@ from ..engine import EventLog, EventRow, QuarantineLimits, Receipt, RejectRow, S
 from . import keys, log
 from .database import FileLock, WritingConnection, open_writing_connection
 from .reader import open_reader
-from .writer import Writer, finish_future
+from .writer import AppendJob, Done, Writer, finish_future
 
 T = TypeVar("T")
 
@@ -86,6 +86,10 @@ class SqliteStore(EventLog):
     ) -> None:
         """The same without a future: ``done`` is called in the writer's thread."""
         self.writer.append(events, rejects, done)
+
+    def append_all(self, batches: Iterable[tuple[Sequence[EventRow], Sequence[RejectRow], Done]]) -> None:
+        """Do the same for several requests that came at once; none of them may be empty."""
+        self.writer.submit(*(AppendJob(events, rejects, done) for events, rejects, done in batches))
 
     def scan(self, after_seq: int, limit: int) -> list[StoredEvent]:
         """Return events in log order, the first one after ``after_seq``."""

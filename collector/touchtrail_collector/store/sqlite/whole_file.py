@@ -67,10 +67,16 @@ def remove_leftovers(target: Path) -> None:
 
 
 def put_in_place(partial: Path, target: Path) -> None:
-    """Move a whole file to its name, in the place of what is there; it outlives a power cut from then on."""
-    sync(partial)
-    os.replace(partial, target)
-    sync(target.parent)
+    """Move a whole file to its name, in the place of what is there; it outlives a power cut from then on.
+
+    Raises: StoreError.
+    """
+    try:
+        sync(partial)
+        os.replace(partial, target)
+        sync(target.parent)
+    except OSError as error:
+        raise StoreError(f"{target} could not be written: {error.strerror}; check the disk and its room") from None
 
 
 def sync(path: Path) -> None:

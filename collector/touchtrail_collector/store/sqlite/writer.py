@@ -7,7 +7,7 @@ import queue
 import sqlite3
 import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from datetime import UTC, datetime
@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 from ...errors import StoreError, StoreUnavailable
 from ..engine import EventRow, Receipt, RejectRow
-from .database import WritingConnection
+from .database import BUSY_TIMEOUT_MS, WAL_BYTES, WritingConnection, explain
 from .rows import insert_rows
 
 logger = logging.getLogger("touchtrail_collector.store")
@@ -28,6 +28,12 @@ INSERT_EVENT = (
 )
 INSERT_COUNT = "INSERT INTO counters (source_id, day, name, n)"
 ADD_COUNT = "ON CONFLICT (source_id, day, name) DO UPDATE SET n = n + excluded.n"
+
+CUT_WAIT_S, CUT_WAIT_MAX_S = 0.25, 2.0
+"""How long readers are waited for when the log is as long as it may be, and however long it is."""
+
+PROBE_S = 0.5
+"""How often it is tried, without anybody's asking, whether a database that could not be written can be again."""
 
 Batch = tuple[Sequence[EventRow], Sequence[RejectRow]]
 Done = Callable[[Any, BaseException | None], None]
@@ -181,9 +187,15 @@ class Writer:
         self._connection = connection
         self._group_requests = group_requests
         self._on_commit = on_commit
-        self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._jobs: deque[Job | None] = deque()
+        self._bell: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._is_asleep = False
         self._closed = False
         self._closing = threading.Lock()
+        self._is_sealing_late = False
+        self._next_cut_at = 0.0
+        self.failure: str | None = None
+        """Why nothing can be written at the moment; None = the last commit succeeded."""
         self._thread = threading.Thread(target=self._loop, name="touchtrail-writer", daemon=True)
         self._thread.start()
 
@@ -200,22 +212,31 @@ class Writer:
         self.submit(CallJob(work, partial(finish_future, future)))
         return future
 
-    def submit(self, job: Job) -> None:
-        """Queue a job. Raises StoreUnavailable after `close`."""
+    def submit(self, *jobs: Job) -> None:
+        """Queue jobs, all or none, and wake the thread at most once. Raises StoreUnavailable after `close`."""
         with self._closing:  # nothing may come after the mark that ends the queue: nobody would answer it
             if self._closed:
                 raise StoreUnavailable("the collector is stopping")
-            self._jobs.put(job)
+            self._jobs.extend(jobs)
+        self._ring()
 
     @property
     def is_alive(self) -> bool:
         """True as long as jobs are written."""
         return self._thread.is_alive()
 
+    def find_trouble(self) -> str | None:
+        """Return why nothing can be written at the moment, whether or not anybody has tried."""
+        try:
+            self._connection.files.check()
+        except StoreUnavailable as error:
+            return str(error)
+        return self.failure
+
     @property
     def backlog(self) -> int:
         """Jobs that wait."""
-        return self._jobs.qsize()
+        return len(self._jobs)
 
     def close(self, timeout_s: float = 5.0) -> None:
         """Write everything that was queued, checkpoint and close the connection.
@@ -225,7 +246,8 @@ class Writer:
         with self._closing:
             if not self._closed:
                 self._closed = True
-                self._jobs.put(None)
+                self._jobs.append(None)
+        self._ring()
         self._thread.join(timeout_s)
         if self._thread.is_alive():
             raise StoreError(f"the writer still had {self.backlog} jobs after {timeout_s} s")
@@ -237,6 +259,9 @@ class Writer:
             if group:
                 self._write(group)
                 self._seal()
+                self._cut_log()
+            elif not ending:
+                self._probe()
         try:
             self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         except sqlite3.Error as error:  # nothing is lost: the next start reads it from the write-ahead log
@@ -244,20 +269,35 @@ class Writer:
         finally:
             self._connection.close()
 
+    def _ring(self) -> None:
+        if self._is_asleep:
+            self._is_asleep = False
+            self._bell.put(None)
+
     def _next_group(self) -> tuple[list[Job], bool]:
-        first = self._jobs.get()
-        if first is None:
-            return [], True
-        group = [first]
-        while len(group) < self._group_requests and not isinstance(group[-1], CallJob):
-            try:
-                job = self._jobs.get_nowait()
-            except queue.Empty:
-                break
+        self._wait_for_jobs(None if self.failure is None else PROBE_S)
+        jobs = self._jobs
+        group: list[Job] = []
+        while jobs and len(group) < self._group_requests:
+            job = jobs.popleft()
             if job is None:
                 return group, True
             group.append(job)
+            if isinstance(job, CallJob):
+                break
         return group, False
+
+    def _wait_for_jobs(self, timeout_s: float | None) -> None:
+        """Sleep until there are jobs, or for so long; who queues jobs while this thread works need not wake it."""
+        while not self._jobs:
+            # Asleep first, then the second look: a job queued in between rings. A ring too many costs a look.
+            self._is_asleep = True
+            try:
+                if not self._jobs:
+                    self._bell.get(timeout=timeout_s)
+            except queue.Empty:
+                break
+        self._is_asleep = False
 
     def _write(self, group: list[Job]) -> None:
         started = time.perf_counter()
@@ -273,6 +313,7 @@ class Writer:
 
     def _commit(self, group: Sequence[Job]) -> list[Any]:
         connection = self._connection
+        connection.files.check()
         connection.execute("BEGIN IMMEDIATE")
         try:
             results = run_group(connection, group)
@@ -285,6 +326,9 @@ class Writer:
             raise
         # Out of the block: if this fails, what is committed must not be forgotten, or it would be stored twice.
         connection.seen.keep()
+        # What went into a file that is nobody's any more is not kept, whatever SQLite says.
+        connection.files.check()
+        self._note(None)
         return results
 
     def _seal(self) -> None:
@@ -292,8 +336,50 @@ class Writer:
             return
         try:
             self._connection.seen.seal(self._connection)
+            self._is_sealing_late = False
         except sqlite3.Error as error:  # they stay in memory, and the next group tries again
-            logger.warning("the newest event ids could not be put away: %s", error)
+            if not self._is_sealing_late:
+                logger.warning("the newest event ids could not be put away yet: %s", error)
+            self._is_sealing_late = True
+
+    def _cut_log(self) -> None:
+        """Have the write-ahead log begun anew when it is too long, though there is always somebody who reads.
+
+        SQLite's own checkpoints wait for nobody: while each reader begins before the last one ends, they would never
+        find the log unread. Here new readers are sent past the log, and the present ones waited for, a tenth of the
+        time at most; the longer the log the longer. Whoever never ends costs that tenth, and the log grows on.
+        """
+        times_too_long = self._connection.files.log_bytes() / WAL_BYTES
+        now = time.monotonic()
+        if times_too_long < 1 or now < self._next_cut_at:
+            return
+        wait_s = min(CUT_WAIT_S * times_too_long, CUT_WAIT_MAX_S)
+        try:
+            self._connection.execute(f"PRAGMA busy_timeout = {round(wait_s * 1000)}")
+            self._connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()
+            self._connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
+        except sqlite3.Error as error:  # a full disk: nothing is lost, and the next try comes
+            logger.info("the write-ahead log could not be begun anew: %s", error)
+        self._next_cut_at = time.monotonic() + 10 * wait_s
+
+    def _probe(self) -> None:
+        """See whether the database can be written again: whoever watches readiness sends nothing before it can."""
+        if self._connection.files.is_disk_full():
+            return
+        try:
+            self._commit([CallJob(rewrite_a_row, ignore)])
+        except BaseException as error:  # noqa: BLE001 - as in `_write`
+            self._note(as_store_error(error))
+
+    def _note(self, error: BaseException | None) -> None:
+        """Remember whether anything can be written, and log when that changes: not for each request that waits."""
+        failure = str(error) if isinstance(error, StoreUnavailable) else None
+        if failure is not None and self.failure is None:
+            logger.error("%s; until then senders are told to come again", failure)
+        elif error is None and self.failure is not None:
+            logger.warning("the database can be written again")
+        if failure is not None or error is None:
+            self.failure = failure
 
     def _write_alone(self, group: list[Job], error: BaseException) -> None:
         # One job may have spoilt the others' commit: try each by itself, so that only the culprit fails.
@@ -302,11 +388,16 @@ class Writer:
                 try:
                     results = self._commit([job])
                 except BaseException as own_error:  # noqa: BLE001
-                    finish(job, None, as_store_error(own_error))
+                    self._fail(job, own_error)
                 else:
                     finish(job, results[0], None)
             else:
-                finish(job, None, as_store_error(error))
+                self._fail(job, error)
+
+    def _fail(self, job: Job, error: BaseException) -> None:
+        told = as_store_error(error)
+        self._note(told)
+        finish(job, None, told)
 
 
 def run_group(connection: WritingConnection, group: Sequence[Job]) -> list[Any]:
@@ -328,5 +419,14 @@ def finish(job: Job, result: Any, error: BaseException | None) -> None:
 def as_store_error(error: BaseException) -> BaseException:
     """Turn SQLite's own errors into the collector's; the sender may try again later."""
     if isinstance(error, sqlite3.OperationalError):
-        return StoreUnavailable(f"the database cannot be written: {error}; free some disk space or check its folder")
+        return StoreUnavailable(f"the database cannot be written: {explain(error)}")
     return error
+
+
+def rewrite_a_row(connection: WritingConnection) -> None:
+    """Write a page that says what it said before."""
+    connection.execute("UPDATE meta SET value = value WHERE name = 'hash_key'")
+
+
+def ignore(_: Any, __: BaseException | None) -> None:
+    """Be told of a job that nobody waits for."""

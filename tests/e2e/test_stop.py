@@ -1,0 +1,208 @@
+"""Being told to stop with requests under way: each gets its true answer or a closed connection, within seconds."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import msgspec
+import pytest
+from collector_process import COMMAND
+
+from shop_events import wire_event
+from touchtrail_collector.store.sqlite.store import SqliteStore
+
+DRAINED_S = 5.0
+SLACK_S = 3.0
+"""For what comes after the drain (the derivation's last step, the last checkpoint) on a busy machine."""
+
+BATCH = 30
+
+
+class Told(msgspec.Struct):
+    """What senders were told: ids by whether they were acknowledged, and how many connections just ended."""
+
+    acknowledged: set[str] = msgspec.field(default_factory=set)
+    unavailable: int = 0
+    closed: int = 0
+    wrong: list[bytes] = msgspec.field(default_factory=list)
+
+
+@contextmanager
+def serving(db: Path, *before: str, **settings: str) -> Iterator[tuple[subprocess.Popen[str], int, str]]:
+    """Give the process, its port and a write key; it must be gone at the end."""
+    with SqliteStore(db) as store:
+        key = store.create_key(source="web")
+    environment = os.environ | {f"TOUCHTRAIL_SERVER_{name}": value for name, value in settings.items()}
+    with (
+        db.with_name("stderr").open("wb") as errors,
+        subprocess.Popen(
+            [*before, *COMMAND, "serve", "--db", str(db), "--port", "0"],
+            stdout=subprocess.PIPE, stderr=errors, text=True, env=environment,
+        ) as process,
+    ):  # fmt: skip
+        try:
+            assert process.stdout is not None
+            yield process, int(process.stdout.readline().rpartition(":")[2]), key
+        finally:
+            process.kill()
+
+
+def request(key: str, ids: list[str]) -> bytes:
+    body = json.dumps([wire_event(event_id, anonymous_id=event_id) for event_id in ids]).encode()
+    head = f"POST /v1/events HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {key}\r\n"
+    return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
+
+
+def read_to_end(sock: socket.socket) -> bytes:
+    parts = []
+    try:
+        while part := sock.recv(65_536):
+            parts.append(part)
+    except OSError:
+        pass
+    return b"".join(parts)
+
+
+class Sender(threading.Thread):
+    """Sends batches one after another, a piece at a time, until the connection ends."""
+
+    def __init__(self, port: int, key: str, name: str, told: Told) -> None:
+        super().__init__(daemon=True)
+        self._port, self._key, self._name, self._told = port, key, name, told
+        self._chance = random.Random(name)
+
+    def run(self) -> None:
+        """Send until the end of the connection."""
+        with closing(socket.create_connection(("127.0.0.1", self._port), timeout=20)) as sock:
+            for number in range(10_000):
+                ids = [f"{self._name}-{number}-{place}" for place in range(BATCH)]
+                if not self._send(sock, request(self._key, ids), ids):
+                    return
+
+    def _send(self, sock: socket.socket, whole: bytes, ids: list[str]) -> bool:
+        cut = self._chance.randrange(1, len(whole))
+        try:
+            sock.sendall(whole[:cut])
+            time.sleep(self._chance.uniform(0, 0.02))
+            sock.sendall(whole[cut:])
+            answer = sock.recv(65_536)
+        except OSError:
+            answer = b""
+        if answer.startswith(b"HTTP/1.1 200") and b'"accepted":%d' % BATCH in answer:
+            self._told.acknowledged.update(ids)
+            return True
+        if not answer:
+            self._told.closed += 1
+        elif answer.startswith(b"HTTP/1.1 503"):
+            self._told.unavailable += 1
+        else:
+            self._told.wrong.append(answer)
+        return False
+
+
+def stored(db: Path) -> list[str]:
+    with closing(sqlite3.connect(f"file:{db}?mode=ro", uri=True)) as reader:
+        assert reader.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        return [event_id for (event_id,) in reader.execute("SELECT event_id FROM events")]
+
+
+SIGNALS = {
+    "SIGTERM": [signal.SIGTERM], "SIGINT": [signal.SIGINT], "SIGHUP": [signal.SIGHUP],
+    "SIGTERM twice": [signal.SIGTERM, signal.SIGTERM], "Ctrl-C, then SIGTERM": [signal.SIGINT, signal.SIGTERM],
+    "impatient": [signal.SIGTERM] * 20,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("numbers", SIGNALS.values(), ids=SIGNALS)
+def test_a_stop_under_load_answers_truly_or_closes_and_keeps_what_it_acknowledged(
+    tmp_path: Path, numbers: list[signal.Signals]
+) -> None:
+    db = tmp_path / "shop.db"
+    told = Told()
+    with serving(db) as (process, port, key):
+        senders = [Sender(port, key, f"s{number}", told) for number in range(8)]
+        for sender in senders:
+            sender.start()
+        ends_at = time.monotonic() + 20
+        while len(told.acknowledged) < 600:
+            assert time.monotonic() < ends_at
+            time.sleep(0.01)
+        began = time.monotonic()
+        for number in numbers:
+            if process.poll() is None:
+                process.send_signal(number)
+            time.sleep(0.03)
+        code = process.wait(DRAINED_S + SLACK_S)
+        took_s = time.monotonic() - began
+        for sender in senders:
+            sender.join(10)
+            assert not sender.is_alive()
+    assert not Path(f"{db}-wal").exists()
+    ids = stored(db)
+    print(f"stopped in {took_s:.2f} s: {len(told.acknowledged)} acknowledged, {len(ids)} stored, {told.closed} closed")
+    assert (code, told.wrong) == (0, [])
+    assert len(ids) == len(set(ids))
+    assert told.acknowledged <= set(ids)
+    assert told.closed + told.unavailable == len(senders)
+    assert db.with_name("stderr").read_text() == ""
+
+
+def test_requests_that_never_end_do_not_hold_up_a_stop(tmp_path: Path) -> None:
+    """Those that come whole while it drains are answered; those that do not are closed at the limit."""
+    db = tmp_path / "shop.db"
+    with serving(db, SHUTDOWN_TIMEOUT_S="1.5", BODY_TIMEOUT_S="60") as (process, port, key):
+        late, never, begun, idle = (socket.create_connection(("127.0.0.1", port), timeout=20) for _ in range(4))
+        whole = request(key, ["late"])
+        late.sendall(whole[:-5])
+        never.sendall(request(key, ["never"])[:-5])
+        begun.sendall(b"POST /v1/events HTT")
+        time.sleep(0.3)
+        began = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        time.sleep(0.5)
+        late.sendall(whole[-5:])
+        answer = read_to_end(late)
+        turned_away = read_to_end(never)
+        assert [read_to_end(sock) for sock in (begun, idle)] == [b"", b""]
+        code = process.wait(20)
+        took_s = time.monotonic() - began
+        for sock in (late, never, begun, idle):
+            sock.close()
+    assert answer.startswith(b"HTTP/1.1 200")
+    assert b'"accepted":1' in answer
+    assert b"connection: close" in answer.lower()
+    assert turned_away.startswith(b"HTTP/1.1 503")
+    assert b"retry-after: 2\r\n" in turned_away
+    assert json.loads(turned_away.partition(b"\r\n\r\n")[2])["code"] == "unavailable"
+    assert db.with_name("stderr").read_text() == ""
+    assert stored(db) == ["late"]
+    assert code == 0
+    assert took_s < 1.5 + SLACK_S
+
+
+def test_a_hang_up_is_ignored_where_whoever_started_it_wanted_that(tmp_path: Path) -> None:
+    """`nohup touchtrail serve` outlives its terminal."""
+    ignoring = (
+        "import signal, os, sys; signal.signal(signal.SIGHUP, signal.SIG_IGN); os.execv(sys.argv[1], sys.argv[1:])"
+    )
+    with serving(tmp_path / "shop.db", sys.executable, "-c", ignoring) as (process, port, key):
+        process.send_signal(signal.SIGHUP)
+        time.sleep(0.3)
+        with closing(socket.create_connection(("127.0.0.1", port), timeout=20)) as sock:
+            sock.sendall(request(key, ["after"]).replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n", 1))
+            assert read_to_end(sock).startswith(b"HTTP/1.1 200")
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(DRAINED_S + SLACK_S) == 0
+    assert stored(tmp_path / "shop.db") == ["after"]
