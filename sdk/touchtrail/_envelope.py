@@ -6,7 +6,7 @@ import os
 import re
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from itertools import count
 from typing import Any, Final, NamedTuple
@@ -192,6 +192,13 @@ def kind_of(event: object) -> Kind:
     """
     known = _kinds.get(event if type(event) is str else type(event))
     return _learn_kind(event) if known is None else known
+
+
+def names_order(event: object, properties: object) -> bool:
+    """Say whether an event names an order: then the order says whose it is, as with a refund from the accounts."""
+    if isinstance(event, Event):
+        return bool(getattr(event, "order_id", None))
+    return isinstance(properties, Mapping) and bool(properties.get("order_id"))
 
 
 def encode(envelope: Envelope, max_bytes: int) -> bytes:

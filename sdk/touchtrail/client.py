@@ -13,7 +13,7 @@ import msgspec
 
 from . import __version__
 from ._delivery import Delivery
-from ._envelope import Envelope, encode, kind_of, new_event_id, now_text, occurred_text, text_id
+from ._envelope import Envelope, encode, kind_of, names_order, new_event_id, now_text, occurred_text, text_id
 from ._limits import EVENT_ID_LENGTH, ID_LENGTH
 from ._plain import tidy
 from .context import Campaign, Consent, Context, Device, Page, current_context, is_about_another, use_context
@@ -121,7 +121,8 @@ class Tracker:
                 consent = consent or known.consent
                 identifiers = identifiers or known.identifiers
             kind = kind_of(event)
-            if not (anonymous_id or customer_id or identifiers) and kind.has_person:
+            is_nobody = not (anonymous_id or customer_id or identifiers)
+            if is_nobody and kind.has_person and not names_order(event, properties):
                 # A context without ids is a visitor who may not be known: that is as it should be, and no mistake.
                 reason = "no_person" if known is None else "no_visitor"
                 raise EventRefusedError(reason, "give anonymous_id, customer_id or identifiers, or set a context")

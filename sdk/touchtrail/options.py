@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
@@ -101,7 +102,9 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
     def __repr__(self) -> str:
         shown = (f"{name}={getattr(self, name)!r}" for name in self.__struct_fields__ if name != "key")
-        return f"Options({', '.join(shown)}, key={'***' if self.key else ''!r})"
+        text = f"Options({', '.join(shown)}, key={'***' if self.key else ''!r})"
+        # An address may hold a password too: https://user:password@collect.shop.example
+        return re.sub(r"(?<=//)[^/@\s']*@", "***@", text)
 
     @classmethod
     def from_env(cls, environment: Mapping[str, str] | None = None, **given: Any) -> Options:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import logging
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -120,3 +121,12 @@ def test_the_facade_exports_what_it_lists_and_lists_it_sorted() -> None:
     assert touchtrail.__all__ == sorted(touchtrail.__all__)
     assert all(hasattr(touchtrail, name) for name in touchtrail.__all__)
     assert msgspec.structs.asdict(Client(disabled=True).health())["state"] == "new"
+
+
+def test_an_event_that_names_an_order_needs_no_person(tmp_path: Path) -> None:
+    """A refund from the accounts: the order says whose it is."""
+    with Client("http://127.0.0.1:9", key="k", spool_dir=tmp_path, strict=True) as client:
+        assert client.track(events.OrderRefunded(order_id="1001", amount="5.00", currency="EUR"))
+        assert client.track("gift_wrapped", properties={"order_id": "1001"})
+        with pytest.raises(EventRefusedError, match="no_person"):
+            client.track("gift_wrapped", properties={"order_id": ""})

@@ -206,13 +206,13 @@ def test_a_child_forked_at_any_moment_holds_none_of_its_parents_locks(tmp_path: 
             box.adopt()
             box.forget()
             # A fork waits until nobody is at it: without a breath in between it waits for a second and longer.
-            time.sleep(0.0005)
+            time.sleep(0.002)
 
     thread = threading.Thread(target=work)
     thread.start()
     held: list[int] = []
     folder = os.path.realpath(tmp_path / "box")
-    for _ in range(40):
+    for _ in range(100):
         pid = os.fork()
         if not pid:
             with suppress(OSError):
@@ -223,7 +223,7 @@ def test_a_child_forked_at_any_moment_holds_none_of_its_parents_locks(tmp_path: 
     is_over.set()
     thread.join()
     box.close()
-    assert held == [0] * 40
+    assert held == [0] * 100
 
 
 def _link(name: str) -> str:

@@ -228,7 +228,8 @@ def spool_folder(options: Options) -> str:
 
     sender = hashlib.sha256(f"{options.url.rstrip('/')}\0{options.key}".encode()).hexdigest()[:32]
     base = default_spool_dir() if options.spool_dir is None else os.fspath(options.spool_dir)
-    return os.path.join(base, sender)
+    # Whole: the process may go to another folder later, and its spool must not go along.
+    return os.path.abspath(os.path.join(base, sender))
 
 
 def try_lock(path: str) -> int:

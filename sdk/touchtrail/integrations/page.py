@@ -24,6 +24,9 @@ _STRANGE: Final = re.compile(r"[^!#-;=?-~]|\\")
 _SEPARATOR: Final = re.compile(r"([&;])")
 _NAME: Final = re.compile(r"([^?&;#=]+)=")
 _ADDRESS_SIGN: Final = re.compile(r"@|%(?:25)*40")
+_ADDRESS_IN_PATH: Final = re.compile(r"[^/@]+(?:@|%(?:25)*40)[^/]*\.[^/]*")
+"""A piece of a path that looks like an e-mail address; `/@name` and `/@52.5,13.4` are none."""
+
 _REFERRER: Final = re.compile(r"(https?|android-app|ios-app)://([^/?#\\]*)([^?#]*)(?:\?([^#]*))?", re.IGNORECASE)
 
 
@@ -43,7 +46,7 @@ class PageAddresses:
         """Return a page's address; None without a host."""
         if not host:
             return None
-        return _cut(f"{scheme}://{host.lower()}{_escaped(path, _KEPT_IN_PATH) or '/'}{self._query(query)}")
+        return _cut(f"{scheme}://{host.lower()}{_place(path, _KEPT_IN_PATH) or '/'}{self._query(query)}")
 
     def referrer(self, header: str) -> str | None:
         """Return a referrer without user, fragment and secrets; None for anything that is no address."""
@@ -54,7 +57,7 @@ class PageAddresses:
         host = authority.rpartition("@")[2]
         if not is_host(host):
             return None
-        place = _escaped(path, "%" + _KEPT_IN_PATH)
+        place = _place(path, "%" + _KEPT_IN_PATH)
         return _cut(f"{scheme.lower()}://{host.lower()}{place}{self._query(query or '')}")
 
     def is_own(self, url: str, host: str) -> bool:
@@ -103,6 +106,11 @@ def _authority(url: str) -> str:
 
 def _bare_host(authority: str) -> str:
     return host_name(authority).removeprefix("www.")
+
+
+def _place(path: str, kept: str) -> str:
+    escaped = _escaped(path, kept)
+    return _ADDRESS_IN_PATH.sub(HIDDEN, escaped) if _ADDRESS_SIGN.search(escaped) else escaped
 
 
 def _escaped(text: str, kept: str) -> str:

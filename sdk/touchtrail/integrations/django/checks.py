@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from django.apps import apps
 from django.conf import settings
-from django.contrib.auth.middleware import AuthenticationMiddleware
 from django.contrib.sessions.middleware import SessionMiddleware
 from django.core import checks
 from django.utils.module_loading import import_string
@@ -64,7 +64,7 @@ def _middleware_warnings() -> Iterator[checks.CheckMessage]:
             id="touchtrail.W001",
         )
         return
-    for kind in (SessionMiddleware, AuthenticationMiddleware):
+    for kind in _before_ours():
         position = _position(kind)
         if position is not None and own < position:
             yield checks.Warning(
@@ -99,6 +99,15 @@ def _browser_warnings(known: Configuration) -> Iterator[checks.CheckMessage]:
             hint='Set TOUCHTRAIL = {"browser_tracker": True}.',
             id="touchtrail.W005",
         )
+
+
+def _before_ours() -> Iterator[type]:
+    yield SessionMiddleware
+    # Its module needs the models of the app, which a shop may do without.
+    if apps.is_installed("django.contrib.auth"):
+        from django.contrib.auth.middleware import AuthenticationMiddleware
+
+        yield AuthenticationMiddleware
 
 
 def _position(kind: type) -> int | None:
