@@ -74,7 +74,10 @@ def test_forked_children_deliver_their_own_events_and_none_of_the_parents(sink: 
         sink.url,
         str(tmp_path),
     )
-    assert out.split() == ["21", "0"]
+    tracked, repeated = map(int, out.split())
+    # The child that just exits has half a second: on a busy machine its batch may be answered too late to note, and
+    # comes again under the same ids.
+    assert (tracked, repeated in (0, 10)) == (21, True)
     counts = {"parent": 21, "child-0": 10, "child-1": 10, "child-2": 10, "child-3": 10}
     people = [event["anonymous_id"] for event in sink.events.values()]
     assert {name: people.count(name) for name in counts} == counts

@@ -208,5 +208,5 @@ def begin(store: SqliteStore) -> Any:
     """Open a reader that holds the state of this moment until it is closed."""
     reader = open_reader(store.path)
     reader.execute("BEGIN")
-    reader.execute("SELECT count(*) FROM events").fetchone()
+    reader.execute("SELECT seq FROM events LIMIT 1").fetchone()
     return reader

@@ -356,11 +356,13 @@ class Writer:
         wait_s = min(CUT_WAIT_S * times_too_long, CUT_WAIT_MAX_S)
         try:
             self._connection.execute(f"PRAGMA busy_timeout = {round(wait_s * 1000)}")
-            self._connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()
+            # Cut to nothing, so that the file's size goes on saying how long the log is.
+            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
             self._connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
         except sqlite3.Error as error:  # a full disk: nothing is lost, and the next try comes
             logger.info("the write-ahead log could not be begun anew: %s", error)
-        self._next_cut_at = time.monotonic() + 10 * wait_s
+        ended = time.monotonic()
+        self._next_cut_at = ended + 10 * (ended - now)
 
     def _probe(self) -> None:
         """See whether the database can be written again: whoever watches readiness sends nothing before it can."""
