@@ -240,7 +240,7 @@ class Tracker:
         """Count an event that could not be taken, whatever was raised; what is no failure of it is raised again."""
         if isinstance(problem, EventRefusedError):
             return self._refuse(problem)
-        if not isinstance(problem, Exception) and _is_control_flow(type(problem)):
+        if _is_control_flow(type(problem)):
             raise problem
         return self._refuse(EventRefusedError("unexpected", "a value, the clock or the spool failed"), problem)
 
@@ -310,6 +310,8 @@ class AsyncClient(Tracker):
 
 # Whose exceptions beside ``Exception`` cancel a task or time it out: swallowed, they would be lost.
 _SCHEDULERS: Final = frozenset({"asyncio", "concurrent", "eventlet", "gevent", "greenlet", "trio"})
+# Celery's soft time limit is an ``Exception``, thrown into whatever runs at that moment.
+_TIME_LIMITS: Final = frozenset({"billiard"})
 _LONGEST_WAIT_S: Final = 86_400.0
 
 
@@ -320,10 +322,11 @@ def _merge(options: Options | None, url: str, key: str, given: dict[str, Any]) -
 
 
 def _is_control_flow(kind: type[BaseException]) -> bool:
-    """Say whether an exception that is no ``Exception`` is somebody's order to stop; any other is a value's failure."""
+    """Say whether an exception is somebody's order to stop; any other is a value's failure."""
     if issubclass(kind, KeyboardInterrupt | SystemExit | GeneratorExit):
         return True
-    return any(str(vars(base).get("__module__")).partition(".")[0] in _SCHEDULERS for base in kind.__mro__)
+    orders = _TIME_LIMITS if issubclass(kind, Exception) else _SCHEDULERS
+    return any(str(vars(base).get("__module__")).partition(".")[0] in orders for base in kind.__mro__)
 
 
 def _seconds(timeout_s: object) -> float:

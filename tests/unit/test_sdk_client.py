@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from billiard.exceptions import SoftTimeLimitExceeded
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -130,3 +131,21 @@ def test_an_event_that_names_an_order_needs_no_person(tmp_path: Path) -> None:
         assert client.track("gift_wrapped", properties={"order_id": "1001"})
         with pytest.raises(EventRefusedError, match="no_person"):
             client.track("gift_wrapped", properties={"order_id": ""})
+
+
+def test_celerys_soft_time_limit_reaches_the_task_it_is_meant_for(tmp_path: Path) -> None:
+    """It is thrown by a signal handler into whatever runs at that moment; here the clock stands for the moment."""
+    moments = [1.8e9]
+
+    def clock() -> float:
+        if not moments:
+            raise SoftTimeLimitExceeded
+        return moments[0]
+
+    with Client("http://127.0.0.1:9", key="k", spool_dir=tmp_path, clock=clock) as client:
+        assert client.track("clicked", anonymous_id="a")
+        moments.clear()
+        with pytest.raises(SoftTimeLimitExceeded):
+            client.track("clicked", anonymous_id="a")
+        moments.append(1.8e9)
+        assert client.track("clicked", anonymous_id="a")
