@@ -119,3 +119,12 @@ def test_a_delivery_that_takes_time_shows_how_far_it_is(sink: Sink, tmp_path: Pa
     assert len(seen) >= 2
     assert {total for _, total in seen} == {size}
     assert all(0 <= done <= size for done, _ in seen)
+
+
+def test_the_whole_spool_dir_is_no_senders_folder_and_is_told_apart(sink: Sink, tmp_path: Path, capsys: Any) -> None:
+    one, two = leave_behind(tmp_path, 2, url=sink.url), leave_behind(tmp_path, 2, url=sink.url, key="other")
+    assert drain(tmp_path, sink.url, "--spool", str(tmp_path)) == 2
+    error = capsys.readouterr().err
+    assert str(one) in error
+    assert str(two) in error
+    assert len(sink.events) == 0

@@ -48,6 +48,8 @@ def drain(url: str, key: str, spool_dir: Path | None, spools: Sequence[Path], ti
     """
     from .progress import progress_bar
 
+    for spool in spools:
+        _require_one_sender(spool)
     folders: Sequence[Path | None] = spools or [None]
     clients = [client_for(folder, url, key, spool_dir) for folder in folders]
     try:
@@ -60,6 +62,14 @@ def drain(url: str, key: str, spool_dir: Path | None, spools: Sequence[Path], ti
     _tell(clients)
     _tell_of_others(() if spools else others)
     _finish(problems, has_found=any(map(_has_found, clients)), has_others=bool(others) and not spools)
+
+
+def _require_one_sender(spool: Path) -> None:
+    """Raise UsageError for a program's whole spool_dir: its folders belong to senders that must not be mixed up."""
+    inside = sorted(folder for folder in spool.iterdir() if folder.is_dir() and any(folder.glob("*.seg")))
+    if inside and not any(spool.glob("*.seg")):
+        names = ", ".join(map(str, inside))
+        raise click.UsageError(f"{spool} holds one folder per address and key; name the one to deliver: {names}")
 
 
 def client_for(folder: Path | None, url: str, key: str, spool_dir: Path | None) -> Client:
