@@ -398,12 +398,14 @@ def test_a_proxy_tunnels_to_a_collector_with_tls(
 
     def proxy(connection: socket.socket) -> None:
         outer = secured(certificate, connection) if scheme == "https" else connection
-        connects.append(read_request(outer))
-        with socket.create_connection(("127.0.0.1", server.port)) as onwards:
+        with outer, socket.create_connection(("127.0.0.1", server.port)) as onwards:
+            connects.append(read_request(outer))
             outer.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
             other_way = threading.Thread(target=pump, args=(onwards, outer), daemon=True)
             other_way.start()
             pump(outer, onwards)
+            onwards.shutdown(socket.SHUT_RDWR)
+            other_way.join()
 
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
     with serving(serve) as server, serving(proxy) as between:

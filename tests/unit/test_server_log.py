@@ -27,8 +27,13 @@ Logged = Callable[[LogFormat, Callable[[], object]], list[str]]
 @pytest.fixture
 def logged() -> Iterator[Logged]:
     """Return a function that gives the lines something logs; the process's own logging comes back at the end."""
-    root, uvicorn = logging.getLogger(), logging.getLogger("uvicorn.error")
-    before = (root.handlers[:], root.level, uvicorn.level, threading.excepthook)
+    root, hook = logging.getLogger(), threading.excepthook
+    # Uvicorn keeps its request log to itself in a process where it ran without one, as servers of other tests do.
+    loggers = [root, *(logging.getLogger(name) for name in ("uvicorn", "uvicorn.access", "uvicorn.error"))]
+    before = [(logger.handlers[:], logger.level, logger.propagate) for logger in loggers]
+    for logger in loggers[1:]:
+        logger.handlers[:], logger.propagate = [], True
+        logger.setLevel(logging.NOTSET)
 
     def run(log_format: LogFormat, work: Callable[[], object]) -> list[str]:
         for handler in root.handlers[:]:
@@ -40,7 +45,10 @@ def logged() -> Iterator[Logged]:
 
     yield run
     logging.captureWarnings(False)
-    root.handlers[:], root.level, uvicorn.level, threading.excepthook = before
+    threading.excepthook = hook
+    for logger, (handlers, level, propagate) in zip(loggers, before, strict=True):
+        logger.handlers[:], logger.propagate = handlers, propagate
+        logger.setLevel(level)
 
 
 def say(message: str, *args: object, name: str = "touchtrail_collector.web") -> Callable[[], None]:
