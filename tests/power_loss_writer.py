@@ -16,7 +16,6 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -151,6 +150,7 @@ class Shop:
         """Send new batches, and old ones again, as one group, and wait until each is answered."""
         numbers = [*range(self._next, self._next + batches), *again]
         self._next += batches
+        say("sending " + " ".join(map(str, numbers)))
         gate = threading.Event()
         self.store.begin_write(lambda _: gate.wait(10))
         for number in numbers:
@@ -168,9 +168,9 @@ class Shop:
             assert concurrent.futures.wait([self.store.begin_write(lambda _: None)], timeout=20).done
 
     def _answer(self, number: int) -> Done:
-        def answer(_: Any, error: BaseException | None) -> None:
-            if error is None:
-                say(f"stored {number}")
+        def answer(receipt: Receipt | None, error: BaseException | None) -> None:
+            if receipt is not None:
+                say(f"stored {number} {receipt.stored} {receipt.duplicates}")
             else:
                 say(f"refused {number}")
                 self._refused.append(number)

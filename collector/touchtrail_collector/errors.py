@@ -8,7 +8,7 @@ TouchtrailCollectorError
 │   ├── DatabaseMissing    there is no such file
 │   ├── DatabaseTooNew     it was written by a newer version
 │   └── StoreUnavailable   it cannot be written now; nothing was lost, try again
-│       └── QueryTimeout   a report took longer than it may
+│       └── QueryTimeout   a report was ended, as it took longer than it may
 ├── ReportError            a report cannot be made from what was asked
 ├── ImportProblem          a file cannot be read any further
 └── UsageError             a command was asked for something it does not have; exit code 2
@@ -102,7 +102,7 @@ class StoreUnavailable(StoreError):
 
 
 class QueryTimeout(StoreUnavailable):
-    """A report took longer than `store.report_deadline_s` allows: whoever reads for long lets the log grow."""
+    """A report was ended: at `store.report_deadline_s`, or early as the write-ahead log grew or the collector stops."""
 
 
 class ReportError(TouchtrailCollectorError):

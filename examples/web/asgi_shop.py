@@ -41,20 +41,25 @@ def build_app(client: AsyncClient) -> Starlette:
     async def cart(request: Request) -> Response:
         if request.method == "GET":
             return HTMLResponse(storefront.cart_page(request.query_params.get("sku", "")))
-        sku = storefront.read_form(await request.body())["sku"]
+        sku = storefront.sku_in(storefront.read_form(await request.body()))
+        if sku is None:
+            return Response(status_code=400)
         client.track(storefront.added(sku))
         return RedirectResponse(f"/cart?sku={sku}", 303)
 
     async def order(request: Request) -> Response:
         form = storefront.read_form(await request.body())
+        sku = storefront.sku_in(form)
+        if sku is None:
+            return Response(status_code=400)
         storefront.sign_in(form)
         client.track(events.CustomerSignedIn())
-        placed = storefront.placed(form["sku"])
+        placed = storefront.placed(sku)
         client.track(placed)
         return HTMLResponse(storefront.thanks_page(placed.order_id))
 
     async def consent(request: Request) -> Response:
-        storefront.answer_banner(storefront.read_form(await request.body()))
+        storefront.answer_banner(storefront.read_form(await request.body()), request.headers)
         return RedirectResponse(storefront.local_path(request.headers.get("referer", "")), 303)
 
     @asynccontextmanager

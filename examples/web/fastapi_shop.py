@@ -15,7 +15,7 @@ from typing import Annotated
 import anyio.to_thread
 import storefront
 import uvicorn
-from fastapi import BackgroundTasks, Depends, FastAPI, Header, HTTPException, Request, Response
+from fastapi import BackgroundTasks, Depends, FastAPI, HTTPException, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 
 from touchtrail import Client, events
@@ -60,22 +60,28 @@ def build_app(client: Client) -> FastAPI:
 
     @app.post("/cart")
     def add_to_cart(form: Form) -> Response:
-        client.track(storefront.added(form["sku"]))
-        return RedirectResponse(f"/cart?sku={form['sku']}", 303)
+        sku = storefront.sku_in(form)
+        if sku is None:
+            raise HTTPException(400)
+        client.track(storefront.added(sku))
+        return RedirectResponse(f"/cart?sku={sku}", 303)
 
     @app.post("/order")
     def order(form: Form, background: BackgroundTasks) -> str:
+        sku = storefront.sku_in(form)
+        if sku is None:
+            raise HTTPException(400)
         storefront.sign_in(form)
         client.track(events.CustomerSignedIn())
-        placed = storefront.placed(form["sku"])
+        placed = storefront.placed(sku)
         # After the answer has gone out; the customer who signed in above is known there too.
         background.add_task(client.track, placed)
         return storefront.thanks_page(placed.order_id)
 
     @app.post("/consent")
-    def consent(form: Form, referer: Annotated[str, Header()] = "") -> Response:
-        storefront.answer_banner(form)
-        return RedirectResponse(storefront.local_path(referer), 303)
+    def consent(form: Form, request: Request) -> Response:
+        storefront.answer_banner(form, request.headers)
+        return RedirectResponse(storefront.local_path(request.headers.get("referer", "")), 303)
 
     return app
 

@@ -52,14 +52,17 @@ async def product(sku: str) -> str:
 
 def consent() -> Any:
     """Take the answer to the banner."""
-    storefront.answer_banner(request.form)
+    storefront.answer_banner(request.form, request.headers)
     return redirect(storefront.local_path(request.headers.get("Referer", "")), 303)
 
 
 def put_into_cart() -> Any:
     """Put a product into the cart."""
-    tt.client.track(storefront.added(request.form["sku"]))
-    return redirect(f"/cart?sku={request.form['sku']}", 303)
+    sku = storefront.sku_in(request.form)
+    if sku is None:
+        abort(400)
+    tt.client.track(storefront.added(sku))
+    return redirect(f"/cart?sku={sku}", 303)
 
 
 def cart() -> str:
@@ -69,10 +72,13 @@ def cart() -> str:
 
 def order() -> str:
     """Sign the customer in and take the order; from the next request on ``customer_id`` knows them."""
+    sku = storefront.sku_in(request.form)
+    if sku is None:
+        abort(400)
     session["customer"] = request.form["customer"]
     storefront.sign_in(request.form)
     tt.client.track(events.CustomerSignedIn())
-    placed = storefront.placed(request.form["sku"])
+    placed = storefront.placed(sku)
     tt.client.track(placed)
     return storefront.thanks_page(placed.order_id)
 

@@ -13,7 +13,7 @@ from typing import Any
 import storefront
 import uvicorn
 from litestar import Litestar, Request, get, post
-from litestar.exceptions import NotFoundException
+from litestar.exceptions import ClientException, NotFoundException
 from litestar.middleware import DefineMiddleware
 from litestar.response import Redirect, Response
 
@@ -46,22 +46,27 @@ def build_app(client: AsyncClient) -> Litestar:
 
     @post("/cart")
     async def add_to_cart(request: Request[Any, Any, Any]) -> Redirect:
-        sku = storefront.read_form(await request.body())["sku"]
+        sku = storefront.sku_in(storefront.read_form(await request.body()))
+        if sku is None:
+            raise ClientException
         client.track(storefront.added(sku))
         return Redirect(f"/cart?sku={sku}", status_code=303)
 
     @post("/order")
     async def order(request: Request[Any, Any, Any]) -> Response[str]:
         form = storefront.read_form(await request.body())
+        sku = storefront.sku_in(form)
+        if sku is None:
+            raise ClientException
         storefront.sign_in(form)
         client.track(events.CustomerSignedIn())
-        placed = storefront.placed(form["sku"])
+        placed = storefront.placed(sku)
         client.track(placed)
         return _html(storefront.thanks_page(placed.order_id))
 
     @post("/consent")
     async def consent(request: Request[Any, Any, Any]) -> Redirect:
-        storefront.answer_banner(storefront.read_form(await request.body()))
+        storefront.answer_banner(storefront.read_form(await request.body()), request.headers)
         return Redirect(storefront.local_path(request.headers.get("referer", "")), status_code=303)
 
     return Litestar(

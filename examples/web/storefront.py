@@ -7,7 +7,7 @@ import socket
 from collections.abc import Mapping
 from html import escape
 from itertools import count
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs
 
 from touchtrail import events
 from touchtrail.integrations.visit import current_visit
@@ -43,7 +43,8 @@ def read_form(body: bytes) -> dict[str, str]:
 
 def local_path(referer: str) -> str:
     """Return where a form was sent from, without the host: a redirect must not lead to another shop."""
-    return "/" + urlsplit(referer).path.lstrip("/")
+    path = referer.partition("//")[2].partition("/")[2]
+    return "/" + path.partition("?")[0].lstrip("/\\")
 
 
 def home_page() -> str:
@@ -96,10 +97,20 @@ def placed(sku: str) -> events.OrderPlaced:
     return events.OrderPlaced(order_id=f"O-{next(_order_numbers)}", currency=CURRENCY, total=price, lines=[line])
 
 
-def answer_banner(form: Mapping[str, str]) -> None:
-    """Take the answer to the consent banner: the one call a shop's banner needs."""
+def sku_in(form: Mapping[str, str]) -> str | None:
+    """Return which product a form is about; None when it names none that is sold here."""
+    sku = form.get("sku")
+    return sku if sku in PRODUCTS else None
+
+
+def answer_banner(form: Mapping[str, str], headers: Mapping[str, str]) -> None:
+    """Take the answer to the consent banner: the one call a shop's banner needs.
+
+    Args:
+        headers: of the request; an answer that a page of another site sent is not the visitor's.
+    """
     visit = current_visit()
-    if visit is not None:
+    if visit is not None and _is_from_here(headers):
         says_yes = form.get("answer") == "yes"
         visit.set_consent(analytics=says_yes, ads=says_yes, personalisation=says_yes)
 
@@ -109,6 +120,18 @@ def sign_in(form: Mapping[str, str]) -> None:
     visit = current_visit()
     if visit is not None:
         visit.identify(form.get("customer") or None)
+
+
+def _is_from_here(headers: Mapping[str, str]) -> bool:
+    """Say whether one of the shop's own pages sent a form; a browser says where from, a program need not.
+
+    Source:
+        Fetch Metadata Request Headers, section 2.3 (``Sec-Fetch-Site``); RFC 6454, section 7 (``Origin``).
+    """
+    if site := headers.get("Sec-Fetch-Site"):
+        return site in ("same-origin", "none")
+    origin = headers.get("Origin")
+    return origin is None or origin.partition("//")[2] == headers.get("Host")
 
 
 def _page(title: str, content: str) -> str:

@@ -42,7 +42,10 @@ class Shop:
         path, method = environ["PATH_INFO"], environ["REQUEST_METHOD"]
         if method == "POST":
             body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
-            return self._take(path, storefront.read_form(body), environ.get("HTTP_REFERER", ""))
+            names = {"Referer": "HTTP_REFERER", "Origin": "HTTP_ORIGIN", "Host": "HTTP_HOST"}
+            names["Sec-Fetch-Site"] = "HTTP_SEC_FETCH_SITE"
+            headers = {name: environ[variable] for name, variable in names.items() if variable in environ}
+            return self._take(path, storefront.read_form(body), headers)
         if path == "/":
             return 200, storefront.home_page(), ""
         if path == "/cart":
@@ -55,18 +58,21 @@ class Shop:
         self.client.track(storefront.viewed(sku))
         return 200, page, ""
 
-    def _take(self, path: str, form: dict[str, str], referer: str) -> Answer:
+    def _take(self, path: str, form: dict[str, str], headers: dict[str, str]) -> Answer:
         if path == "/consent":
-            storefront.answer_banner(form)
-            return 303, "", storefront.local_path(referer)
-        if path == "/cart":
-            self.client.track(storefront.added(form["sku"]))
-            return 303, "", f"/cart?sku={form['sku']}"
-        if path != "/order":
+            storefront.answer_banner(form, headers)
+            return 303, "", storefront.local_path(headers.get("Referer", ""))
+        if path not in ("/cart", "/order"):
             return 404, "", ""
+        sku = storefront.sku_in(form)
+        if sku is None:
+            return 400, "", ""
+        if path == "/cart":
+            self.client.track(storefront.added(sku))
+            return 303, "", f"/cart?sku={sku}"
         storefront.sign_in(form)
         self.client.track(events.CustomerSignedIn())
-        placed = storefront.placed(form["sku"])
+        placed = storefront.placed(sku)
         self.client.track(placed)
         return 200, storefront.thanks_page(placed.order_id), ""
 

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from ._transport import Transport
     from ._worker import Health
 
-_getpid = os.getpid
 _LEAVE_S: Final = 0.05
 
 
@@ -31,7 +30,7 @@ class Delivery:
         tells_of_losses: whether the collector is told of events that it never gets.
 
     Attributes:
-        pid: the process this belongs to; in another, ``rearm`` comes before everything else.
+        here: its ``[0]`` is 0 in a process forked meanwhile, where ``rearm`` comes before everything else.
     """
 
     def __init__(  # noqa: PLR0913 - built in one place, out of parts that are each needed
@@ -88,7 +87,7 @@ class Delivery:
 
     def rearm(self) -> None:
         """Begin anew in a forked child: own files, own connection, own thread, own counts."""
-        if _getpid() == self.pid:
+        if self.here[0]:
             return
         _left_to_the_parent.append((self.worker, self.sender))
         self.sender.forget()
@@ -100,7 +99,7 @@ class Delivery:
 
     def flush(self, timeout_s: float) -> bool:
         """Send what waits now; return whether the collector acknowledged everything within the time."""
-        if _getpid() != self.pid:
+        if not self.here[0]:
             self.rearm()
         if self.options.disabled:
             return True
@@ -121,7 +120,7 @@ class Delivery:
             timeout_s: None = ``Options.close_timeout_s``.
             at_exit: start no thread, and do not wait for a collector that is out of reach.
         """
-        if _getpid() != self.pid:
+        if not self.here[0]:
             self.rearm()
         if self.is_closed:
             return not self.outbox.has_pending()
@@ -162,6 +161,7 @@ class Delivery:
         )
 
     def _arm(self) -> None:
+        from ._forks import mark_process
         from ._transport import HttpTransport
         from ._worker import Sender, Worker
 
@@ -171,7 +171,7 @@ class Delivery:
         )
         self.sender = Sender(self.outbox, carrier, self.tally, options, clock=self._clock, user_agent=self._agent)
         self.worker = Worker(self.outbox, self.sender, self.tally, linger_s=options.linger_s)
-        self.pid = _getpid()
+        self.here = mark_process()
 
 
 _open: set[Delivery] = set()
@@ -180,7 +180,7 @@ _left_to_the_parent: list[object] = []
 
 def open_deliveries() -> list[Delivery]:
     """Return those of this process that were not closed."""
-    return list(_open)
+    return [delivery for delivery in list(_open) if not delivery.is_closed]
 
 
 def _rearm_all() -> None:

@@ -17,7 +17,7 @@ from ._envelope import Envelope, encode, kind_of, names_order, new_event_id, now
 from ._limits import EVENT_ID_LENGTH, ID_LENGTH
 from ._plain import tidy
 from .context import Campaign, Consent, Context, Device, Page, current_context, is_about_another, use_context
-from .errors import BY_DESIGN, EventRefusedError
+from .errors import BY_DESIGN, EventRefusedError, is_thrown_in
 from .events import CustomerIdentified, Event, PageViewed
 from .options import ADDRESS, Options, assemble, read_variables
 
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from ._arguments import Facts as Facts  # noqa: PLC0414 - integrations take it from here
     from ._transport import Transport
     from ._worker import Health
-
-_getpid = os.getpid
 
 
 class Tracker:
@@ -108,7 +106,7 @@ class Tracker:
         """
         try:
             delivery = self._delivery
-            if _getpid() != delivery.pid:
+            if not delivery.here[0]:
                 delivery.rearm()
             known = current_context()
             if known is not None and not is_about_another(known, customer_id, anonymous_id):
@@ -240,7 +238,7 @@ class Tracker:
         """Count an event that could not be taken, whatever was raised; what is no failure of it is raised again."""
         if isinstance(problem, EventRefusedError):
             return self._refuse(problem)
-        if _is_control_flow(type(problem)):
+        if _is_control_flow(type(problem)) or is_thrown_in(problem):
             raise problem
         return self._refuse(EventRefusedError("unexpected", "a value, the clock or the spool failed"), problem)
 
@@ -310,8 +308,6 @@ class AsyncClient(Tracker):
 
 # Whose exceptions beside ``Exception`` cancel a task or time it out: swallowed, they would be lost.
 _SCHEDULERS: Final = frozenset({"asyncio", "concurrent", "eventlet", "gevent", "greenlet", "trio"})
-# Celery's soft time limit is an ``Exception``, thrown into whatever runs at that moment.
-_TIME_LIMITS: Final = frozenset({"billiard"})
 _LONGEST_WAIT_S: Final = 86_400.0
 
 
@@ -325,8 +321,9 @@ def _is_control_flow(kind: type[BaseException]) -> bool:
     """Say whether an exception is somebody's order to stop; any other is a value's failure."""
     if issubclass(kind, KeyboardInterrupt | SystemExit | GeneratorExit):
         return True
-    orders = _TIME_LIMITS if issubclass(kind, Exception) else _SCHEDULERS
-    return any(str(vars(base).get("__module__")).partition(".")[0] in orders for base in kind.__mro__)
+    if issubclass(kind, Exception):
+        return False
+    return any(str(vars(base).get("__module__")).partition(".")[0] in _SCHEDULERS for base in kind.__mro__)
 
 
 def _seconds(timeout_s: object) -> float:

@@ -11,10 +11,14 @@ TouchtrailError
 from __future__ import annotations
 
 from collections.abc import Sequence
+from types import FrameType, TracebackType
 from typing import Final
 
 BY_DESIGN: Final = frozenset({"disabled", "no_visitor"})
 """Reasons for which an event is not taken although nothing is wrong: neither logged nor reported nor raised."""
+
+# inspect.CO_VARARGS, without importing inspect.
+_TAKES_MORE: Final = 0x04
 
 
 class TouchtrailError(Exception):
@@ -57,3 +61,34 @@ class MoneyError(TouchtrailError):
 
 class CurrencyError(MoneyError):
     """A code that is no currency of ISO 4217, or amounts of two currencies in one operation."""
+
+
+def is_thrown_in(problem: BaseException) -> bool:
+    """Say whether a signal handler raised the exception, at whatever moment of ours it came.
+
+    A limit of time that a shop sets itself (``signal.alarm``, Celery's soft time limit) must reach it. The interpreter
+    gives a handler the frame it interrupted: nothing else below our frames is ever given one of them.
+
+    Source:
+        Python documentation, ``signal.signal``: "the handler is called with two arguments: the signal number and the
+        current stack frame".
+    """
+    entry: TracebackType | None = problem.__traceback__
+    interrupted: FrameType | None = None
+    while entry is not None:
+        frame = entry.tb_frame
+        if interrupted is not None and _was_given(frame, interrupted):
+            return True
+        interrupted, entry = frame, entry.tb_next
+    return False
+
+
+def _was_given(frame: FrameType, interrupted: FrameType) -> bool:
+    code = frame.f_code
+    # The named arguments, and those that ``*arguments`` gathers.
+    names = code.co_varnames[: code.co_argcount + bool(code.co_flags & _TAKES_MORE)]
+    held = frame.f_locals
+    return any(
+        value is interrupted or (type(value) is tuple and any(part is interrupted for part in value))
+        for value in (held.get(name) for name in names)
+    )

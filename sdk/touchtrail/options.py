@@ -15,6 +15,9 @@ ADDRESS: Final = ("url", "key")
 """What a client that is not disabled cannot be without."""
 
 _PREFIX: Final = "TOUCHTRAIL_"
+_ALIKE: Final = 0.9
+"""How alike a variable's name must be to be a slip of ours: the collector's own variables are not."""
+_warned: set[str] = set()
 _TRUE: Final = frozenset({"1", "true", "yes", "on"})
 _FALSE: Final = frozenset({"0", "false", "no", "off", ""})
 _LIMITS: Final[dict[str, tuple[float, float]]] = {
@@ -37,7 +40,17 @@ _LIMITS: Final[dict[str, tuple[float, float]]] = {
 """Smallest and largest value of each number."""
 
 
-class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class NamesFields(msgspec.StructMeta):
+    """For structs that people fill in: a name that is no field is an ``OptionsError`` which names the one meant."""
+
+    def __call__(self, *args: Any, **given: Any) -> Any:
+        """Build the struct."""
+        if unknown := [name for name in given if name not in self.__struct_fields__]:
+            raise OptionsError([unknown_option(name, self.__struct_fields__) for name in unknown])
+        return super().__call__(*args, **given)
+
+
+class Options(msgspec.Struct, metaclass=NamesFields, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a client can be told; each is a keyword argument of ``Client`` and a ``TOUCHTRAIL_*`` variable.
 
     Args:
@@ -142,7 +155,7 @@ def assemble(values: Mapping[str, Any], problems: Iterable[str] = (), *, needs: 
         OptionsError: with every problem.
     """
     known = {name: value for name, value in values.items() if name in Options.__struct_fields__}
-    found = [f"{name}: no such option" for name in values if name not in known]
+    found = [unknown_option(name, Options.__struct_fields__) for name in values if name not in known]
     found += problems
     options = None
     try:
@@ -156,8 +169,37 @@ def assemble(values: Mapping[str, Any], problems: Iterable[str] = (), *, needs: 
     return options
 
 
+def unknown_option(name: str, known: Iterable[str]) -> str:
+    """Return what to say of an option there is not."""
+    meant = _nearest(name, known, 0.75)
+    return f"{name}: no such option" + (f"; did you mean {meant}?" if meant else "")
+
+
+def _nearest(name: str, known: Iterable[str], alike: float) -> str | None:
+    from difflib import get_close_matches
+
+    return next(iter(get_close_matches(name, list(known), 1, alike)), None)
+
+
+def _warn_of_slips(variables: Iterable[str]) -> None:
+    """Log variables that are none of ours but look like one, each once; the collector has variables of its own."""
+    known = [_PREFIX + name.upper() for name in Options.__struct_fields__]
+    for name in variables:
+        if not name.startswith(_PREFIX) or name in known or name in _warned:
+            continue
+        if meant := _nearest(name, known, _ALIKE):
+            import logging
+
+            _warned.add(name)
+            logger = logging.getLogger("touchtrail")
+            if not logger.handlers:
+                logger.addHandler(logging.NullHandler())
+            logger.warning("%s is no variable of the SDK and does nothing; did you mean %s?", name, meant)
+
+
 def read_variables(variables: Mapping[str, str], given: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     """Return what the ``TOUCHTRAIL_*`` variables set, without what is given, and what is wrong with them."""
+    _warn_of_slips(variables)
     values: dict[str, Any] = {}
     problems = []
     for name, default in zip(Options.__struct_fields__, Options.__struct_defaults__, strict=True):

@@ -15,8 +15,8 @@ import msgspec
 from events import journeys
 from load import Measured, drive, post
 
+from touchtrail_collector.store.sqlite.append import INSERT_EVENT
 from touchtrail_collector.store.sqlite.database import open_writing_connection
-from touchtrail_collector.store.sqlite.writer import INSERT_EVENT
 
 BATCHES = 1_000
 BATCH_EVENTS = 100

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+import sqlite3
+from typing import get_args
 
 import pytest
 from prometheus_client.core import Metric
@@ -11,9 +13,13 @@ from prometheus_client.core import Metric
 from reference_page import COLLECTOR, names_in, read_rows, read_sections
 from touchtrail_collector.host import PluginHost
 from touchtrail_collector.services.collector import Collector
-from touchtrail_collector.settings import Settings, StoreSettings
+from touchtrail_collector.settings import ServerSettings, Settings, StoreSettings
 from touchtrail_collector.store.engine import EventRow, RejectRow
-from touchtrail_collector.web.metrics import CollectorMetrics, RequestTally
+from touchtrail_collector.store.sqlite.append import count_up
+from touchtrail_collector.store.sqlite.figures import OTHER_REASON, REASONS
+from touchtrail_collector.web.connections import Door, Reason
+from touchtrail_collector.web.metric_family import REST
+from touchtrail_collector.web.metrics import PATH_CLASSES, UNREAD, CollectorMetrics, RequestTally
 
 OPERATIONS = COLLECTOR.with_name("OPERATIONS.md")
 
@@ -24,15 +30,18 @@ class Quiet:
 
 @pytest.fixture(scope="module")
 def families(tmp_path_factory: pytest.TempPathFactory) -> list[Metric]:
-    """Return every family a collector tells that has an event, a reject, a request and a plugin."""
+    """Return every family of a collector that has an event, a reject, a loss, a request, a failed commit and a plugin."""
     settings = Settings(store=StoreSettings(db=tmp_path_factory.mktemp("metrics") / "shop.db"))
     collector = Collector(settings, PluginHost.of({"channel.quiet": Quiet()}), starts_projector=False)
     try:
         event = EventRow(collector.store.ensure_source("web"), "1", "page_viewed", 1, None, 1, "a", None, "{}")
         collector.store.append([event], [RejectRow(1, 1, "unknown_field", None, "x", b"{}")]).result()
-        requests = RequestTally()
+        collector.store.write(lambda connection: count_up(connection, {(1, "2026-01-01", "lost:dropped:x"): 1}))
+        collector.commits.fail(sqlite3.OperationalError("no room"))
+        requests, door = RequestTally(), Door(ServerSettings())
         requests.add(None, 404)
-        return list(CollectorMetrics(collector, requests).collect())
+        door.tally.cut("silent")
+        return list(CollectorMetrics(collector, requests, door).collect())
     finally:
         collector.close()
 
@@ -50,6 +59,21 @@ def test_the_table_lists_exactly_the_metrics_there_are_with_their_labels(familie
     documented = {names_in(row[0])[0]: set(names_in(row[1])) for row in rows}
     assert documented == {written_name(family): labels_of(family) for family in families}
     assert len(documented) > 15
+
+
+def meaning_of(metric: str) -> set[str]:
+    """Return the words a metric's row explains in code."""
+    rows = read_rows(read_sections(COLLECTOR)["GET /metrics"])
+    (text,) = (row[3] for row in rows if names_in(row[0]) == [metric])
+    return set(names_in(text))
+
+
+def test_every_value_of_a_label_of_ours_is_explained() -> None:
+    rows = read_rows(read_sections(COLLECTOR)["Connections that are cut"])
+    assert {name for row in rows for name in names_in(row[0])} == set(get_args(Reason))
+    assert {*REASONS.values(), OTHER_REASON, "file_moved"} <= meaning_of("touchtrail_commit_failures_total")
+    classes = {*PATH_CLASSES.values(), "source", REST, UNREAD}
+    assert classes == meaning_of("touchtrail_http_requests_total")
 
 
 def test_what_is_counted_since_ever_or_the_start_is_a_counter_or_a_histogram(families: list[Metric]) -> None:

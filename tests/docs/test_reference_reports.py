@@ -9,10 +9,11 @@ import msgspec
 import pytest
 
 from reference_page import COLLECTOR, SDK, names_in, read_rows, read_sections
+from touchtrail_collector.domain.loss import DROPPED, REFUSED
 from touchtrail_collector.host import PluginHost
 from touchtrail_collector.services.collector import Collector
 from touchtrail_collector.services.reports import REPORTS, ReportContext, open_report_context
-from touchtrail_collector.services.reports.data_quality_losses import DROPPED, REFUSED, LossCount
+from touchtrail_collector.services.reports.data_quality_losses import LossCount
 from touchtrail_collector.settings import Settings, StoreSettings
 
 

@@ -74,8 +74,36 @@ def test_a_visitor_is_followed_from_the_first_page_to_the_order(example: str, si
             other.submit("/consent", answer="no")
             other.navigate("/p/SOCK-1")
             assert other.cookies == {"tt_consent": "analytics=0&ads=0&personalisation=0"}
-    # The shop was told to stop: it delivered what it had before it went.
     check_order(wait_for(6, sink, timeout_s=0), visitor)
+
+
+EXAMPLES = ["asgi_shop.py", "fastapi_shop.py", "litestar_shop.py", "flask_shop.py", "wsgi_shop.py"]
+
+
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_an_example_takes_no_answer_from_another_site_and_no_order_of_nothing(
+    example: str, sink: Sink, tmp_path: Path
+) -> None:
+    with running_example(example, sink.url, "k", tmp_path) as address:
+        own = {"Origin": address, "Referer": f"{address}/p/SHOE-1?x=1"}
+        foreign = [{"Sec-Fetch-Site": "cross-site"}, {"Sec-Fetch-Site": "same-site"}, {"Origin": "https://x.example"}]
+        foreign += [{"Origin": "null"}, {"Origin": "http://["}, own | {"Sec-Fetch-Site": "cross-site"}]
+        for headers in foreign:
+            answer = httpx.post(f"{address}/consent", data={"answer": "yes"}, headers=headers)
+            assert answer.status_code == 303
+            assert "set-cookie" not in answer.headers, headers
+        for headers in (own, own | {"Sec-Fetch-Site": "same-origin"}, {}):
+            answer = httpx.post(f"{address}/consent", data={"answer": "yes"}, headers=headers)
+            assert (answer.status_code, "tt_consent" in answer.headers["set-cookie"]) == (303, True)
+        for referer in ("http://[/x", "//evil.example/p", "http://y/\\\\evil.example"):
+            answer = httpx.post(f"{address}/consent", data={"answer": "no"}, headers={"Referer": referer})
+            place = answer.headers["location"].removeprefix(address)
+            # Browsers read a backslash as a slash, and two of them as another host.
+            assert place.startswith("/"), place
+            assert not place.startswith(("//", "/\\")), place
+        for form in ({}, {"customer": "c-1"}, {"customer": "c-1", "sku": "none"}):
+            for path in ("/order", "/cart"):
+                assert httpx.post(f"{address}{path}", data=form).status_code == 400, (path, form)
 
 
 def test_a_real_collector_credits_the_campaign_of_the_landing(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ import pytest
 from collector_process import COMMAND, touchtrail
 
 import killed_writer
+from accounting import Book, assert_adds_up, read_door
 from memory_folder import memory_folder
 from random_shop import RandomShop
 from shop_events import wire_event
@@ -87,6 +88,7 @@ class Load:
         self._doubtful: list[Batch] = []
         self.acknowledged: list[Batch] = []
         self.answers: Counter[str] = Counter()
+        self.book = Book()
         self.wrong: list[str] = []
         self._threads = [
             threading.Thread(target=self._send_all, args=(random.Random(f"{seed} {number}"),))
@@ -154,8 +156,12 @@ class Load:
             response = connection.getresponse()
             text = response.read()
         except (OSError, HTTPException):
+            with self._lock:
+                self.book.lose(len(batch.ids), len(batch.rejected))
             self._doubt(batch)
             raise
+        with self._lock:
+            self.book.answer(response.status, text, len(batch.ids) + len(batch.rejected))
         if response.status == 200:
             self._judge(batch, possible, msgspec.json.decode(text))
         elif response.status == 503:  # it is told to stop
@@ -360,10 +366,11 @@ def test_two_dozen_kills_of_one_collector_lose_and_double_nothing(folder: Path) 
 
 
 def assert_all_is_whole(db: Path, load: Load, events: int) -> None:
-    """The file, the counters and the derived tables agree with the log."""
+    """The file, the counters and the derived tables agree with the log, and all of them with the answers."""
     assert look(db, "PRAGMA integrity_check") == [("ok",)]
     assert events == sum(len(batch.ids) for batch in load.acknowledged)
-    assert look(db, "SELECT sum(n) FROM counters WHERE name = 'accepted'") == [(events,)]
+    assert_adds_up(load.book, read_door(db))
+    assert load.book.unanswered < load.book.answered
     assert "Traceback" not in db.with_name("stderr.txt").read_text()
     as_it_grew = derived(db)
     assert touchtrail("rebuild", db=db).returncode == 0

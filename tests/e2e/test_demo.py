@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import re
+import signal
+import subprocess
 from pathlib import Path
 
-from collector_process import touchtrail
+import httpx
+import pytest
+from collector_process import COMMAND, touchtrail
 
 
 def test_the_demo_delivers_everything_and_its_books_agree_with_the_truth(tmp_path: Path) -> None:
@@ -24,3 +30,40 @@ def test_the_demo_does_not_touch_a_database_that_is_there(tmp_path: Path) -> Non
     done = touchtrail("demo", "--no-serve", "--db", str(db))
     assert done.returncode == 2
     assert "the demo needs a new file" in done.stderr
+
+
+def start(*arguments: str) -> subprocess.Popen[str]:
+    environment = os.environ | {"COLUMNS": "40", "NO_COLOR": "1"}
+    command = [*COMMAND, "demo", "--people", "10", *arguments]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+
+
+def read_until(process: subprocess.Popen[str], start_of_line: str) -> str:
+    """Return the first line that begins so, or fail with what was said."""
+    assert process.stdout is not None
+    said = []
+    for line in process.stdout:
+        said.append(line)
+        if line.startswith(start_of_line):
+            return line
+    pytest.fail("".join(said))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM])
+def test_a_demo_that_goes_on_serving_says_how_to_sign_in_and_leaves_nothing_behind(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    process = start("--db", str(tmp_path / "demo.db"))
+    try:
+        line = read_until(process, "sign in once, within 15 minutes: ")
+        found = re.search(r"(http://127\.0\.0\.1:\d+)/sign-in\?token=(ttl_[\w-]{43})$", line.rstrip())
+        assert found, f"one line to click on, however narrow the terminal: {line}"
+        url, token = found.groups()
+        assert httpx.post(f"{url}/sign-in", json={"token": token}).status_code == 200
+        assert httpx.post(f"{url}/sign-in", json={"token": token}).status_code == 401
+    finally:
+        process.send_signal(number)
+        process.communicate(timeout=30)
+    assert process.returncode == 0
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(f"{url}/healthz")

@@ -19,12 +19,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+import click
 import httpx
 import pytest
 from collector_process import touchtrail
 
 from reference_page import ROOT
 from shop_events import wire_event
+from touchtrail_collector.cli import cli
 
 DEPLOY = ROOT / "examples" / "deploy"
 PROGRAM = Path(sys.executable).with_name("touchtrail")
@@ -350,3 +352,46 @@ def test_the_timer_starts_the_backup_every_day() -> None:
     shown = run(need("systemd-analyze"), "calendar", "--iterations=2", timer["Timer"]["OnCalendar"])
     assert shown.returncode == 0, shown.stderr
     assert shown.stdout.count("03:17:00") >= 2
+
+
+def test_roots_line_of_shell_runs_every_command_as_the_services_user_on_its_database(tmp_path: Path) -> None:
+    (tmp_path / "runuser").write_text('#!/bin/sh\necho "runuser $1 $2 $3" >&2\nshift 3\nexec "$@"\n')
+    text = (DEPLOY / "touchtrail.sh").read_text("utf-8")
+    assert text.count("/var/lib/touchtrail") >= 3
+    script = tmp_path / "touchtrail"
+    script.write_text(text.replace("/var/lib/touchtrail", str(tmp_path / "state")).replace(INSTALLED, str(PROGRAM)))
+    for file in (script, tmp_path / "runuser"):
+        file.chmod(0o755)
+    (tmp_path / "state").mkdir()
+    given = environment(PATH=f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    made = run(str(script), "keys", "create", "--source", "two words", env=given, cwd=tmp_path)
+    assert (made.returncode, made.stderr) == (0, "runuser -u touchtrail --\n")
+    assert made.stdout.startswith("ttw_")
+    backup = run(str(script), "backup", "copy.db", env=given, cwd=tmp_path)
+    assert backup.returncode == 0, backup.stderr
+    assert {"touchtrail.db", "copy.db"} <= {path.name for path in (tmp_path / "state").iterdir()}
+    assert run(str(script), "nonsense", env=given, cwd=tmp_path).returncode == 2, "its exit code is the command's"
+
+
+def test_every_command_of_the_operations_page_is_one_with_options_it_has() -> None:
+    text = (ROOT / "collector" / "OPERATIONS.md").read_text("utf-8")
+    blocks = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
+    typed = [line for block in blocks for line in block.splitlines() if line.startswith("touchtrail ")]
+    typed += re.findall(r"`(touchtrail [a-z][^`]*)`", text)
+    assert len(typed) > 20
+    root = click.Context(cli)
+    for line in typed:
+        words = shlex.split(line, comments=True)[1:]
+        command = cli.get_command(root, words[0])
+        assert command is not None, line
+        if isinstance(command, click.Group) and len(words) > 1:
+            command = command.get_command(root, words[1])
+            assert command is not None, line
+        known = {option for parameter in command.params for option in parameter.opts}
+        assert {word for word in words if word.startswith("--")} <= known, line
+
+
+def test_every_file_the_operations_page_copies_is_there() -> None:
+    text = (ROOT / "collector" / "OPERATIONS.md").read_text("utf-8")
+    named = set(re.findall(r"examples/deploy/([\w.-]+)", text))
+    assert named == {path.name for path in DEPLOY.iterdir()}

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from collector_process import COMMAND, touchtrail
 
+from accounting import Book, assert_adds_up, read_door, read_metrics
 from shop_events import wire_event
 
 
@@ -41,6 +42,7 @@ class Sender:
         self._headers = {"Authorization": f"Bearer {key}"}
         self._name = name
         self.statuses: Counter[int] = Counter()
+        self.book = Book()
         self.seconds: list[float] = []
 
     def send(self, **headers: str) -> int:
@@ -48,7 +50,9 @@ class Sender:
         began = time.perf_counter()
         self._connection.request("POST", "/v1/events", body, self._headers | headers)
         answer = self._connection.getresponse()
-        told = json.loads(answer.read())
+        text = answer.read()
+        told = json.loads(text)
+        self.book.answer(answer.status, text, 1)
         self.seconds.append(time.perf_counter() - began)
         self.statuses[answer.status] += 1
         if answer.status == 429:
@@ -88,6 +92,7 @@ def test_a_key_that_floods_is_limited_and_a_good_neighbour_is_not(tmp_path: Path
         for thread in threads:
             thread.join()
         lasted_s = time.monotonic() - began
+        told = read_metrics(metrics(port))["touchtrail_http_requests_total"]
         for sender in (good, *greedy):
             sender.close()
     statuses: Counter[int] = sum((sender.statuses for sender in greedy), Counter())
@@ -97,6 +102,17 @@ def test_a_key_that_floods_is_limited_and_a_good_neighbour_is_not(tmp_path: Path
     assert good.statuses == {200: len(good.seconds)}
     assert len(good.seconds) >= 10
     assert sorted(good.seconds)[int(len(good.seconds) * 0.95)] < 0.25
+    assert_adds_up(good.book, read_door(db, ["good"]))
+    assert_adds_up(sum((sender.book for sender in greedy), Book()), read_door(db, ["greedy"]))
+    answered = good.statuses + statuses
+    assert {int(status): n for (path, status), n in told.items() if path == "events"} == answered
+
+
+def metrics(port: int) -> str:
+    """Return `/metrics`."""
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=10)) as connection:
+        connection.request("GET", "/metrics")
+        return connection.getresponse().read().decode()
 
 
 def test_a_trusted_proxy_speaks_for_its_clients_and_nobody_else_does(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ import httpx
 import pytest
 from collector_process import COMMAND, touchtrail
 
+from accounting import Book, assert_adds_up, read_door
 from shop_events import wire_event
 
 EVIL = "evil\x1b[31m\u202e\x85 INFO forged"
@@ -118,13 +119,16 @@ def test_bombs_and_lies_about_the_length_take_little_memory(tmp_path: Path) -> N
         names = ",".join(json.dumps(wire_event(str(n), "x" * 40 + "!")) for n in range(2_500))
         bodies += [f"[{names}]".encode(), b"[" + b"{}," * 1_600_000 + b"{}]"]
 
-        def send(number: int) -> int:
+        def send(number: int) -> httpx.Response:
             with httpx.Client(timeout=60) as client:
-                body = bodies[number % len(bodies)]
-                return client.post(f"{served.url}/v1/events", content=body, headers=headers).status_code
+                return client.post(f"{served.url}/v1/events", content=bodies[number % len(bodies)], headers=headers)
 
         with ThreadPoolExecutor(12) as pool:
-            statuses = list(pool.map(send, range(42)))
+            answers = list(pool.map(send, range(42)))
+        statuses = [answer.status_code for answer in answers]
+        book = Book()
+        for answer in answers:
+            book.answer(answer.status_code, answer.content)
         head = f"POST /v1/events HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {served.key}\r\n"
         lies = [
             say(served, f"{head}Content-Length: 1000000000\r\n\r\n".encode() + b" " * 6_000_000),
@@ -133,11 +137,14 @@ def test_bombs_and_lies_about_the_length_take_little_memory(tmp_path: Path) -> N
             say(served, f"{head}Content-Length: 2\r\nContent-Length: 3\r\n\r\n[]".encode()),
             say(served, f"{head}Content-Length: 2\r\nConnection: close\r\n\r\n[]GET / HTTP/1.1\r\n\r\n".encode()),
         ]
-        assert httpx.post(f"{served.url}/v1/events", json=[wire_event("good")], headers=headers).json()["accepted"] == 1
+        good = httpx.post(f"{served.url}/v1/events", json=[wire_event("good")], headers=headers)
+        book.answer(good.status_code, good.content, 1)
         peak_mb = served.peak_mb()
         print(f"{len(statuses)} hostile bodies: {peak_mb:.0f} MB at most")
     assert set(statuses) <= {200, 400, 413}
     assert statuses.count(200) == 6, statuses
     assert [answer[9:12] for answer in lies] == [b"413", b"400", b"400", b"400", b"200"]
+    assert_adds_up(book, read_door(tmp_path / "shop.db"))
+    assert (book.accepted, book.rejected.total()) == (1, 6 * 2_500)
     assert peak_mb <= RSS_MB, f"{peak_mb:.0f} MB"
     assert "Traceback" not in served.log.read_text()

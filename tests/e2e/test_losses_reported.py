@@ -14,7 +14,9 @@ from typing import Any
 import pytest
 from collector_process import COMMAND, RunningCollector, touchtrail
 
+from accounting import Book, assert_adds_up, assert_report_agrees, read_door
 from touchtrail import Client, events
+from touchtrail._worker import Health
 
 AT_THE_DOOR = ("accepted", "duplicates", "rejected", "dropped", "refused")
 
@@ -115,6 +117,7 @@ def test_every_tracked_call_of_an_outage_is_found_in_the_report(
     print(f"{calls} calls:", {name: counts[name] for name in AT_THE_DOOR})
     assert counts["sent"] == calls == sum(counts[name] for name in AT_THE_DOOR)
     assert (by_reason(report, "dropped"), by_reason(report, "refused")) == (health.dropped, health.refused)
+    assert_door_agrees(db, health, report)
     # Each kind of loss really happened.
     assert counts["dropped"] + counts["refused"] > 300
     assert counts["dropped"] > 20
@@ -128,6 +131,16 @@ def test_every_tracked_call_of_an_outage_is_found_in_the_report(
     assert 1 <= people["identified"] <= 40
     assert 10 <= reach["persons"] <= counts["accepted"]
     assert {row["sender"].partition("/")[0] for row in report["losses"]} == {"touchtrail-python"}
+
+
+def assert_door_agrees(db: Path, health: Health, report: dict[str, Any]) -> None:
+    """The client's counts, the rows and the report are the same to the event, the reports of losses left out."""
+    loss_reports = sum(row["reports"] for row in report["losses"])
+    book = Book()
+    book.tell(health.delivered + loss_reports, health.duplicates, ["invalid_value"] * health.rejected)
+    assert_adds_up(book, read_door(db))
+    assert_report_agrees(report, read_door(db), loss_reports=loss_reports)
+    assert loss_reports >= 3
 
 
 SHOP = """

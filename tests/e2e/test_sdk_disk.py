@@ -421,6 +421,15 @@ def descriptors_of(folder: Path) -> list[int]:
     return found
 
 
+def _break(descriptor: int) -> None:
+    """Let a descriptor lead to where all fails, at the place by which the client knows its file."""
+    place = os.lseek(descriptor, 0, os.SEEK_CUR)
+    broken = os.open("/proc/self/mem", os.O_RDWR)
+    os.lseek(broken, place, os.SEEK_SET)
+    os.dup2(broken, descriptor, inheritable=False)
+    os.close(broken)
+
+
 def test_input_and_output_errors_of_the_disk_are_survived(tmp_path: Path, server: FaultServer, log: Log) -> None:
     """Real EIO: every descriptor of the spool's files is made to point where reading and writing both fail."""
     broken = os.open("/proc/self/mem", os.O_RDWR)
@@ -433,7 +442,7 @@ def test_input_and_output_errors_of_the_disk_are_survived(tmp_path: Path, server
             wait_until(lambda: server.played)
             hit = descriptors_of(tmp_path)
             for descriptor in hit:
-                os.dup2(broken, descriptor, inheritable=False)
+                _break(descriptor)
             book.track(50)
             assert len(hit) >= 1
             assert len(log.of_spool) == 1

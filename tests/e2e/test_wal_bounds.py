@@ -9,8 +9,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from http.client import HTTPConnection
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,13 @@ import pytest
 from collector_process import COMMAND
 
 from shop_events import wire_event
+from touchtrail_collector.errors import QueryTimeout
 from touchtrail_collector.store.engine import EventRow
 from touchtrail_collector.store.sqlite.database import WAL_BYTES
+from touchtrail_collector.store.sqlite.queries import SqliteQuery
 from touchtrail_collector.store.sqlite.reader import open_reader
 from touchtrail_collector.store.sqlite.store import SqliteStore
+from touchtrail_collector.store.sqlite.writer import CUT_WAIT_S, LOG_LIMIT
 
 EVENTS = 50_000
 BATCH_EVENTS = 2_500
@@ -202,6 +206,99 @@ def test_readers_that_take_turns_without_a_pause_do_not_keep_the_log_growing(tmp
     # Without being cut it would be as long as all that was written.
     assert written_mb > 200
     assert max(sizes_mb) < 0.75 * written_mb
+
+
+ENDLESS = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
+REPORT_S = 1.5
+LOG_BYTES = 2_000_000
+
+
+class Askers:
+    """Reports that are asked for without a pause: four that never end by themselves, and a quick one."""
+
+    def __init__(self, store: SqliteStore) -> None:
+        self._store = store
+        self._ends = threading.Event()
+        self._counting = threading.Lock()
+        self.under_way = 0
+        self.took_s: list[float] = []
+        self.quick = 0
+        self.longest_wait_s = 0.0
+
+    @contextmanager
+    def asking(self) -> Iterator[None]:
+        """Ask as long as the block runs."""
+        with ThreadPoolExecutor(5) as pool:
+            asking = [pool.submit(self._ask_endlessly, 0.3 * number) for number in range(4)]
+            asking.append(pool.submit(self._ask_quickly))
+            try:
+                yield
+            finally:
+                self._ends.set()
+            for asked in asking:
+                asked.result()
+
+    def _ask_endlessly(self, first_s: float) -> None:
+        time.sleep(first_s)
+        while not self._ends.is_set():
+            with suppress(QueryTimeout), self._store.reading(REPORT_S) as reader:
+                began = time.monotonic()
+                self._count(1)
+                try:
+                    with SqliteQuery(reader).snapshot():
+                        reader.execute("SELECT seq FROM events LIMIT 1").fetchone()
+                        reader.execute(ENDLESS).fetchone()
+                finally:
+                    self._count(-1)
+                    self.took_s.append(time.monotonic() - began)
+
+    def _ask_quickly(self) -> None:
+        while not self._ends.wait(0.05):
+            began = time.monotonic()
+            with self._store.reading(20) as reader, SqliteQuery(reader).snapshot():
+                self.longest_wait_s = max(self.longest_wait_s, time.monotonic() - began)
+                reader.execute("SELECT seq FROM events LIMIT 1").fetchone()
+            self.quick += 1
+
+    def _count(self, more: int) -> None:
+        with self._counting:
+            self.under_way += more
+
+
+@pytest.mark.parametrize("events", [100, 10], ids=["many events", "few events"])
+def test_reports_that_run_to_their_deadline_without_a_pause_keep_the_log_bounded(tmp_path: Path, events: int) -> None:
+    """Where many events come they are ended early; where few do, the next ones wait until they end by themselves."""
+    with SqliteStore(tmp_path / "shop.db") as store:
+        store.ensure_source("web")
+        store.writer.log_bytes = LOG_BYTES
+        askers = Askers(store)
+        sizes_mb, overlaps, commits_s = [], [], []
+        with askers.asking():
+            time.sleep(0.5)
+            began = time.monotonic()
+            while time.monotonic() - began < 5:
+                before = time.monotonic()
+                store.append(rows(len(sizes_mb) * events, events)).result()
+                commits_s.append(time.monotonic() - before)
+                sizes_mb.append(os.stat(f"{store.path}-wal").st_size / 1e6)
+                overlaps.append(askers.under_way)
+        written_mb = os.stat(store.path).st_size / 1e6
+    early = sum(took_s < 0.9 * REPORT_S for took_s in askers.took_s)
+    cuts = sum(after < before for before, after in pairwise(sizes_mb))
+    limit_mb = LOG_LIMIT * LOG_BYTES / 1e6
+    print(
+        f"{written_mb:.0f} MB written, log at most {max(sizes_mb):.1f} MB, cut {cuts} times; slowest of {len(commits_s)} "
+        f"commits {max(commits_s):.2f} s; {len(askers.took_s)} endless reports, {early} ended early, at most "
+        f"{max(overlaps)} at once; {askers.quick} quick ones, longest wait {askers.longest_wait_s:.2f} s"
+    )
+    assert max(overlaps) >= 2
+    assert len(askers.took_s) >= 5
+    assert askers.quick >= 5
+    assert cuts >= 2
+    # A reader looks at its deadline every few milliseconds, when it gets the interpreter.
+    assert max(sizes_mb) < 2 * limit_mb
+    assert max(commits_s) < CUT_WAIT_S + 2
+    assert askers.longest_wait_s < REPORT_S + CUT_WAIT_S + 2
 
 
 def begin(store: SqliteStore) -> Any:

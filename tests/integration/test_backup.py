@@ -24,12 +24,11 @@ from touchtrail_collector.services.backup import back_up, restore
 from touchtrail_collector.services.collector import Collector
 from touchtrail_collector.settings import Settings, StoreSettings
 from touchtrail_collector.store.sqlite import copy as copying
-from touchtrail_collector.store.sqlite import password, seen
+from touchtrail_collector.store.sqlite import seen
 from touchtrail_collector.store.sqlite.carry_over import in_order, missing_from
 from touchtrail_collector.store.sqlite.database import WritingConnection
 from touchtrail_collector.store.sqlite.migrations import KNOWN, MIGRATIONS
 from touchtrail_collector.store.sqlite.reader import open_reader
-from touchtrail_collector.store.sqlite.store import SqliteStore
 from touchtrail_collector.store.sqlite.whole_file import leftovers, partial_file
 
 
@@ -198,7 +197,7 @@ def test_a_restored_database_is_what_it_was_and_the_replaced_one_is_kept(
     assert ids_in(restored.replaced) == numbered(range(80))
     assert stat.S_IMODE(db.stat().st_mode) == 0o600
     assert restored.carried is not None
-    assert restored.carried == (0, 0, 0)
+    assert not any(restored.carried)
 
 
 def state(path: Path, host: PluginHost) -> object:
@@ -238,7 +237,7 @@ def test_what_was_erased_since_the_backup_stays_erased(db: Path, copy: Path, def
     kept = numbered(range(10), range(20, 60))
     assert ids_in(db) == kept
     assert restored.carried is not None
-    assert restored.carried == (10, 20, 0)
+    assert restored.carried[:2] == (10, 20)
     # A late spool brings all of it again: the erased ones are known, those the backup had not yet are taken.
     assert add(db, default_host, numbered(range(90))) == 20
     assert ids_in(db) == [*kept, *numbered(range(60, 80))]
@@ -267,7 +266,7 @@ def test_restoring_twice_and_from_a_restored_database_keeps_what_was_erased(
     for _ in range(3):
         restored = restore(copy, db)
         assert restored.carried is not None
-        assert restored.carried == (5, 5, 0)
+        assert restored.carried[:2] == (5, 5)
         assert ids_in(db) == numbered(range(5, 20))
     assert add(db, default_host, numbered(range(20))) == 0
 
@@ -314,49 +313,8 @@ def test_an_erased_event_is_found_among_many_runs(
     erase(db, default_host, ids[::7])
     restored = restore(copy, db)
     assert restored.carried is not None
-    assert restored.carried == (429, 429, 0)
+    assert restored.carried[:2] == (429, 429)
     assert ids_in(db) == [event_id for place, event_id in enumerate(ids) if place % 7]
-
-
-def test_a_key_that_was_revoked_since_the_backup_stays_revoked(db: Path, copy: Path, default_host: PluginHost) -> None:
-    collector = opened(db, default_host)
-    early, late = collector.store.create_key(source="web"), collector.store.create_key(source="web")
-    back_up(db, copy)
-    collector.store.revoke_key(late)
-    collector.close()
-    restored = restore(copy, db)
-    assert restored.carried is not None
-    assert restored.carried.keys_revoked == 1
-    collector = opened(db, default_host)
-    assert collector.find_owner(early) is not None
-    assert collector.find_owner(late) is None
-    collector.close()
-
-
-def test_a_key_that_was_rotated_since_the_backup_still_ends(db: Path, copy: Path, default_host: PluginHost) -> None:
-    collector = opened(db, default_host)
-    key = collector.store.create_key(source="web")
-    back_up(db, copy)
-    collector.store.write(lambda connection: connection.execute("UPDATE keys SET expires_at = 5"))
-    collector.close()
-    restored = restore(copy, db)
-    assert restored.carried is not None
-    assert restored.carried.keys_revoked == 1
-    collector = opened(db, default_host)
-    assert collector.find_owner(key) is None
-    collector.close()
-
-
-@pytest.mark.parametrize("now", [None, "new hash"], ids=["removed since", "changed since"])
-def test_the_password_is_the_one_of_today_not_of_the_backup(db: Path, copy: Path, now: str | None) -> None:
-    with SqliteStore(db) as store:
-        store.write(lambda connection: password.save_hash(connection, "old hash"))
-    back_up(db, copy)
-    with SqliteStore(db) as store:
-        store.write(lambda connection: password.save_hash(connection, now))
-    restore(copy, db)
-    with closing(sqlite3.connect(db)) as reader:
-        assert password.load_hash(reader) == now
 
 
 def test_a_running_collector_is_named_and_left_alone(db: Path, copy: Path, default_host: PluginHost) -> None:

@@ -14,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from shop_events import wire_event
 from touchtrail_collector.errors import StoreUnavailable, TouchtrailCollectorError
 from touchtrail_collector.services.collector import Collector
-from touchtrail_collector.services.ingest import Ingest, Prepared
+from touchtrail_collector.services.ingest import Checking, Ingest
 from touchtrail_collector.store.engine import Receipt
 from touchtrail_collector.web.app import create_app
 
@@ -25,7 +25,7 @@ class Failing(Ingest):
     def __init__(self, error: Exception) -> None:
         self._error = error
 
-    def prepare(self, body: bytes, *, source_id: int, now_ms: int) -> Prepared:
+    def check(self, body: bytes, *, source_id: int, now_ms: int) -> Checking:
         raise self._error
 
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import sqlite3
+import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -13,14 +16,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
+from accounting import read_metrics
 from shop_events import wire_event
 from touchtrail_collector.api import Channel, ChannelRule, ChannelRuleSet, hookimpl
+from touchtrail_collector.errors import StoreError, StoreUnavailable
 from touchtrail_collector.host import PluginHost
 from touchtrail_collector.services.collector import Collector
 from touchtrail_collector.services.metrics import COMMIT_SECONDS, Histogram
+from touchtrail_collector.store.sqlite.append import count_up
 from touchtrail_collector.store.sqlite.figures import read_figures
 from touchtrail_collector.web.app import create_app
-from touchtrail_collector.web.metrics import KEPT_S, MOST_CODES, rejects_by_code
+from touchtrail_collector.web.metric_family import MOST_CODES, rejects_by_code
+from touchtrail_collector.web.metrics import KEPT_S
 
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
@@ -242,5 +249,50 @@ def test_the_number_of_open_rejects_is_read_from_an_index(collector: Collector) 
     """Each reject may have 64 KB: the table itself must not be passed over every few seconds."""
     with collector.store.reading() as reader:
         plan = reader.execute("EXPLAIN QUERY PLAN SELECT count(*) FROM quarantine WHERE state = 'open'").fetchall()
-    assert "INDEX quarantine_same" in repr(plan)
-    assert read_figures(collector.store.path).open_rejects == 0
+    assert "INDEX quarantine_" in repr(plan)
+    figures = read_figures(collector.store.path)
+    assert (figures.open_rejects, figures.reject_bytes) == (0, 0)
+
+
+def sqlite_error(code: int) -> sqlite3.OperationalError:
+    error = sqlite3.OperationalError("x")
+    error.sqlite_errorcode = code
+    return error
+
+
+def test_what_could_not_be_written_is_counted_by_its_reason(collector: Collector) -> None:
+    errors = {
+        sqlite_error(sqlite3.SQLITE_FULL): "disk_full", sqlite_error(sqlite3.SQLITE_IOERR | 3 << 8): "disk_error",
+        sqlite_error(sqlite3.SQLITE_BUSY): "busy", sqlite_error(sqlite3.SQLITE_READONLY): "read_only",
+        sqlite_error(sqlite3.SQLITE_CORRUPT): "damaged", sqlite3.IntegrityError("x"): "other",
+        StoreUnavailable("the file was moved"): "file_moved", ZeroDivisionError(): "other",
+    }  # fmt: skip
+    for error in errors:
+        collector.commits.fail(error)
+    collector.commits.fail(StoreError("there is no such key"))  # the caller's mistake, and no failed commit
+    found = read_metrics(scrape(collector))["touchtrail_commit_failures_total"]
+    assert found == {(reason,): n for reason, n in Counter(errors.values()).items()}
+    assert sum(found.values()) == len(errors) == 8
+
+
+def test_what_senders_lost_is_told_by_outcome_and_reason(collector: Collector) -> None:
+    counts = {
+        (1, "2026-01-01", "lost:dropped:spool_full"): 5, (1, "2026-01-02", "lost:dropped:spool_full"): 6,
+        (2, "2026-01-01", "lost:refused:no_person"): 10**12, (2, "2026-01-01", "lost:refused:Jane <doe@x.example>"): 3,
+        (1, "2026-01-01", "lost:dropped:huge"): 2**62, (2, "2026-01-01", "lost:dropped:huge"): 2**62,
+        (3, "2026-01-01", "lost:dropped:huge"): 2**62,
+    }  # fmt: skip
+    collector.store.write(lambda connection: count_up(connection, counts))
+    found = read_metrics(scrape(collector))["touchtrail_events_lost_total"]
+    assert found == {
+        ("dropped", "spool_full"): 11, ("refused", "no_person"): 10**12, ("refused", "other"): 3,
+        ("dropped", "huge"): 3 * 2**62,
+    }  # fmt: skip
+
+
+def test_start_size_of_quarantine_and_a_door_nobody_came_through(collector: Collector, key: str) -> None:
+    found = samples(scrape(collector, [post(key, wire_event("1", colour="x" * 500))]))
+    assert time.time() - 86_400 < found["process_start_time_seconds", ()] < time.time()
+    assert value(found, "quarantine_bytes") > 500
+    # Without our protocols in front there is no door to tell of.
+    assert not [name for name, _ in found if name.startswith("touchtrail_connections")]

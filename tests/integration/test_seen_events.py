@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import sqlite3
 import uuid
 from collections.abc import Iterator
 from contextlib import closing
@@ -15,10 +14,10 @@ from hypothesis import strategies as st
 
 from touchtrail_collector.store.engine import EventRow, Receipt
 from touchtrail_collector.store.sqlite import seen
+from touchtrail_collector.store.sqlite.append import append_rows
 from touchtrail_collector.store.sqlite.database import WritingConnection, open_writing_connection
 from touchtrail_collector.store.sqlite.seen import SeenEvents
 from touchtrail_collector.store.sqlite.store import SqliteStore
-from touchtrail_collector.store.sqlite.writer import append_rows
 
 KEY = b"secret"
 
@@ -117,14 +116,10 @@ def test_nothing_of_an_id_can_be_read_from_what_is_kept(connection: WritingConne
     connection.seen.seal(connection)
     (kept,) = connection.execute("SELECT digests FROM seen_parts").fetchone()
     assert len(kept) == seen.DIGEST_BYTES
-    other = SeenEvents(sqlite3_copy(connection), b"another secret")
-    assert other._digest(1, "anna@shop.example") != kept
-
-
-def sqlite3_copy(connection: sqlite3.Connection) -> sqlite3.Connection:
-    copy = sqlite3.connect(":memory:", isolation_level=None)
-    connection.backup(copy)
-    return copy
+    (secret,) = connection.execute("SELECT value FROM meta WHERE name = 'hash_key'").fetchone()
+    ours, other = seen.id_hasher(bytes.fromhex(secret)), seen.id_hasher(b"another secret")
+    assert seen.id_digest(ours, 1, "anna@shop.example") == kept
+    assert seen.id_digest(other, 1, "anna@shop.example") != kept
 
 
 def test_a_filter_is_rarely_wrong_and_never_about_what_it_holds() -> None:

@@ -12,6 +12,7 @@ from typing import Any, BinaryIO
 import msgspec
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from touchtrail_collector.api import (
     AttributionModel,
@@ -235,7 +236,7 @@ def test_the_segment_source_passes_on_each_of_its_paths() -> None:
         for endpoint in source.endpoints
     ]
     assert len(requests) >= 14
-    check_source(source, requests)
+    check_source(source, requests, rejects=[b'{"type": "page", "anonymousId": "a", "messageId": "m", "name": "Home"}'])
 
 
 def write_json(dataset: Dataset, file: BinaryIO, options: dict[str, str]) -> int:
@@ -401,6 +402,60 @@ def test_a_wrong_endpoint_is_told_what_is_wrong(odd: Source, sample: SourceReque
 
 def test_a_right_endpoint_passes() -> None:
     check_source(source(), [request_of(EVENT)])
+
+
+def read_item(raw: bytes) -> Mapping[str, Any] | SourceReject:
+    try:
+        event = json.loads(raw)
+    except (ValueError, RecursionError) as error:
+        return SourceReject(code="bad_json", message=str(error), raw=raw)
+    return event if isinstance(event, dict) else SourceReject(code="no_object", message="not an object", raw=raw)
+
+
+def read_keeping_raw(request: SourceRequest) -> SourceEvents:
+    read = read_event(request)
+    events = (replace(event, raw=request.body) if isinstance(event, SourceReject) else event for event in read.events)
+    return SourceEvents(key=read.key, events=tuple(events))
+
+
+def rereading(read_reject: Callable[[bytes], Any], read: Callable[..., Any] = read_keeping_raw) -> Source:
+    """Return a source that reads its rejects again."""
+    return replace(source(read), read_reject=read_reject)
+
+
+def with_new_reject_ids() -> Callable[[bytes], Any]:
+    calls = itertools.count()
+    return lambda raw: {**EVENT, "event_id": f"e-{next(calls)}"}
+
+
+ITEM = json.dumps(EVENT).encode()
+
+
+@pytest.mark.parametrize(
+    ("odd", "items", "problem"),
+    [
+        (rereading(read_item), [], "it reads rejects again, and no sample was given"),
+        (source(), [ITEM], "a sample for read_reject was given, and it has none"),
+        (rereading(lambda raw: dict(json.loads(raw))), [ITEM], "read_reject raised"),
+        (rereading(lambda raw: [EVENT]), [ITEM], "read_reject gave list, neither an event nor a SourceReject"),
+        (rereading(read_item), [b"7"], "the reject b'7' was rejected again: no_object"),
+        (rereading(lambda raw: {"name": "page_viewed"}), [ITEM], "an event the collector rejects: missing_field"),
+        (rereading(with_new_reject_ids()), [ITEM], "when read again: a second replay counts twice"),
+        (rereading(read_item, read_event), [ITEM], "gave a reject (no_object) without raw"),
+        (rereading(lambda raw: 1 // 0), [ITEM], "read_reject raised ZeroDivisionError"),
+    ],
+    ids=lambda value: value[:40] if isinstance(value, str) else None,
+)
+def test_a_source_that_reads_its_rejects_wrongly_is_told_what_is_wrong(
+    odd: Source, items: list[bytes], problem: str
+) -> None:
+    with pytest.raises(AssertionError) as caught:
+        check_source(odd, [request_of(EVENT)], rejects=items)
+    assert problem in str(caught.value)
+
+
+def test_a_source_that_reads_its_rejects_again_passes() -> None:
+    check_source(rereading(read_item), [request_of(EVENT)], rejects=[ITEM])
 
 
 def read_lines(file: BinaryIO, options: Mapping[str, str]) -> Iterator[FileEvent | FileProblem]:

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from touchtrail_collector.services.reports import REPORTS
-from touchtrail_collector.web.pages.words import LANGUAGES, choose_language
+from touchtrail_collector.web.errors import CODES
+from touchtrail_collector.web.pages.words import FAILED, LANGUAGES, REFUSED, choose_language
 
 
 @pytest.mark.parametrize(
@@ -45,11 +46,32 @@ def test_there_is_a_language_whatever_is_asked_for(wanted: str | None, header: s
 @pytest.mark.parametrize("code", LANGUAGES)
 def test_every_text_and_every_report_is_there_in_every_language(code: str) -> None:
     words = msgspec.structs.asdict(LANGUAGES[code])
-    by_report = words.pop("by_report")
+    by_report, by_error = words.pop("by_report"), words.pop("by_error")
     assert all(isinstance(text, str) and text.strip() == text != "" for text in words.values())
     assert list(by_report) == list(REPORTS)
     assert all(text for report in by_report.values() for text in report)
     assert words["too_many_attempts"].count("{}") == 1
+    assert {REFUSED, FAILED} < set(by_error)
+    assert set(by_error) - {REFUSED, FAILED} <= {code for codes in CODES.values() for code in codes}
+    for error_code, said in by_error.items():
+        assert said.title
+        assert said.text.strip() == said.text != ""
+        has_wait = error_code in CODES[429] + CODES[503]
+        assert said.text.count("{}") == has_wait, "every 429 and 503 says when to come again"
+
+
+@pytest.mark.parametrize("code", LANGUAGES)
+def test_every_error_has_words(code: str) -> None:
+    words = LANGUAGES[code]
+    own = 0
+    for status, codes in CODES.items():
+        for error_code in codes:
+            said = words.error(error_code, status)
+            if said not in (words.by_error[REFUSED], words.by_error[FAILED]):
+                own += 1
+            else:
+                assert said == words.by_error[FAILED if status >= 500 else REFUSED]
+    assert own >= 8
 
 
 def test_no_text_is_the_same_in_two_languages() -> None:

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Iterator, Mapping
+import signal
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import msgspec
 import pytest
 from billiard.exceptions import SoftTimeLimitExceeded
+from billiard.pool import soft_timeout_sighandler
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -23,6 +28,16 @@ from touchtrail.testing import ScriptedTransport
 def client() -> Iterator[Client]:
     with Client("http://x", key="k", transport=ScriptedTransport(), memory_only=True) as running:
         yield running
+
+
+@contextmanager
+def handling(number: int, handler: Callable[[int, FrameType | None], Any]) -> Iterator[None]:
+    """Let a handler take a signal inside the block."""
+    before = signal.signal(number, handler)
+    try:
+        yield
+    finally:
+        signal.signal(number, before)
 
 
 class Hostile:
@@ -139,13 +154,98 @@ def test_celerys_soft_time_limit_reaches_the_task_it_is_meant_for(tmp_path: Path
 
     def clock() -> float:
         if not moments:
-            raise SoftTimeLimitExceeded
-        return moments[0]
+            signal.raise_signal(signal.SIGUSR1)
+        return 1.8e9
 
-    with Client("http://127.0.0.1:9", key="k", spool_dir=tmp_path, clock=clock) as client:
+    with (
+        Client("http://127.0.0.1:9", key="k", spool_dir=tmp_path, clock=clock) as client,
+        handling(signal.SIGUSR1, soft_timeout_sighandler),
+    ):
         assert client.track("clicked", anonymous_id="a")
         moments.clear()
         with pytest.raises(SoftTimeLimitExceeded):
             client.track("clicked", anonymous_id="a")
         moments.append(1.8e9)
         assert client.track("clicked", anonymous_id="a")
+
+
+class TooLongError(Exception):
+    pass
+
+
+class Alarm:
+    """Handlers of every shape, all of which throw the same."""
+
+    def __init__(self, problem: type[BaseException]) -> None:
+        self.problem = problem
+
+    def method(self, number: int, frame: object) -> None:
+        raise self.problem
+
+    def gathering(self, *arguments: object) -> None:
+        raise self.problem
+
+    def calling(self, number: int, frame: object) -> None:
+        self.gathering()
+
+    def prepared(self, more: str, number: int, frame: object) -> None:
+        raise self.problem
+
+    def shapes(self) -> dict[str, Callable[[int, FrameType | None], Any]]:
+        return {
+            "method": self.method, "gathering": self.gathering, "calling": self.calling,
+            "partial": partial(self.prepared, "x"), "lambda": lambda number, frame: self.gathering(number),
+        }  # fmt: skip
+
+
+class Interrupted(Mapping[str, Any]):
+    """A mapping under whose reading a signal comes."""
+
+    def __getitem__(self, name: str) -> Any:
+        signal.raise_signal(signal.SIGUSR1)
+        return 1
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(["x"])
+
+    def __len__(self) -> int:
+        return 1
+
+
+@pytest.mark.parametrize("shape", ["method", "gathering", "calling", "partial", "lambda"])
+@pytest.mark.parametrize("problem", [TooLongError, TimeoutError, ValueError, TypeError, OSError])
+def test_what_a_signal_handler_throws_reaches_the_shop_and_is_no_refusal(
+    client: Client, shape: str, problem: type[Exception]
+) -> None:
+    before = client.health()
+    with handling(signal.SIGUSR1, Alarm(problem).shapes()[shape]):
+        with pytest.raises(problem):
+            client.track("clicked", anonymous_id="a", properties=Interrupted())
+        with pytest.raises(problem):
+            client.identify(anonymous_id="a", email="a@b.example", identifiers=Interrupted())
+    after = client.health()
+    assert (after.tracked, after.refused) == (before.tracked, before.refused)
+
+
+@pytest.mark.parametrize("problem", [TooLongError, TimeoutError, ValueError])
+def test_what_a_value_raises_of_itself_does_not_though_a_handler_threw_the_same_before(
+    client: Client, problem: type[Exception]
+) -> None:
+    class Raising(Mapping[str, Any]):
+        def __getitem__(self, name: str) -> Any:
+            raise problem
+
+        def __iter__(self) -> Iterator[str]:
+            raise problem
+
+        def __len__(self) -> int:
+            return 1
+
+    refused = sum(client.health().refused.values())
+    with handling(signal.SIGUSR1, Alarm(problem).method):
+        try:
+            signal.raise_signal(signal.SIGUSR1)
+        except problem:
+            # What the shop is handling here came from a signal; what the value raises below did not.
+            assert not client.track("clicked", anonymous_id="a", properties=Raising())
+    assert sum(client.health().refused.values()) == refused + 1

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 import pytest
 
 from touchtrail import Client, Options, OptionsError
+from touchtrail.integrations.web_options import WebOptions
 
 
 def test_every_option_can_be_read_from_the_environment() -> None:
@@ -25,11 +27,46 @@ def test_every_option_can_be_read_from_the_environment() -> None:
     assert (options.spool_dir, options.batch_events, options.linger_s) == ("/var/spool/shop", 7, 2.5)
 
 
+@pytest.mark.parametrize(
+    ("build", "said"),
+    [
+        (
+            lambda: Options(spooldir="/x", zzz=1),
+            "spooldir: no such option; did you mean spool_dir?; zzz: no such option",
+        ),
+        (lambda: WebOptions(visitorid="never"), "visitorid: no such option; did you mean visitor_id?"),
+        (lambda: Client("http://x", key="k", batch_event=1), "batch_event: no such option; did you mean batch_events?"),
+        (lambda: Client.from_env(urls="x"), "urls: no such option; did you mean url?"),
+    ],
+    ids=["Options", "WebOptions", "Client", "from_env"],
+)
+def test_a_misspelt_option_is_an_options_error_that_names_the_one_meant(build: Callable[[], object], said: str) -> None:
+    with pytest.raises(OptionsError) as caught:
+        build()
+    assert said in str(caught.value)
+
+
+def test_a_misspelt_variable_is_said_once_with_the_one_meant_and_nobody_elses_is(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    collectors = ["DB", "HOST", "PORT", "DEBUG", "STORE_DB", "SERVER_PORT", "SERVER_BODY_TIMEOUT_S", "SHOP_NAME"]
+    collectors += ["SERVER_BATCH_LIMIT", "SERVER_KEEP_ALIVE_TIMEOUT_S", "PLUGINS_STRICT", "PLUGINS_DISABLED"]
+    variables = {f"TOUCHTRAIL_{name}": "x" for name in collectors}
+    variables |= {"TOUCHTRAIL_SPOOLDIR": "/x", "TOUCHTRAIL_MEMORYONLY": "1", "touchtrail_spool_di": "/x"}
+    for _ in range(3):
+        assert Options.from_env(variables) == Options()
+    assert sorted(caplog.messages) == [
+        f"TOUCHTRAIL_{slip} is no variable of the SDK and does nothing; did you mean TOUCHTRAIL_{meant}?"
+        for slip, meant in (("MEMORYONLY", "MEMORY_ONLY"), ("SPOOLDIR", "SPOOL_DIR"))
+    ]
+    assert "/x" not in caplog.text
+
+
 def test_all_bad_variables_are_named_in_one_error() -> None:
     with pytest.raises(OptionsError) as caught:
         Options.from_env({"TOUCHTRAIL_BATCH_EVENTS": "many", "TOUCHTRAIL_DISABLED": "perhaps"}, lingers=1)
     assert caught.value.problems == (
-        "lingers: no such option",
+        "lingers: no such option; did you mean linger_s?",
         "TOUCHTRAIL_DISABLED: must be 1 or 0",
         "TOUCHTRAIL_BATCH_EVENTS: must be a number",
     )

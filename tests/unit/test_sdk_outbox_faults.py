@@ -14,6 +14,13 @@ import pytest
 from spool_boxes import DAY_S, LIMITS, Losses, Time, abandon, aging_box, disk_at, drain, redirect, spread
 from touchtrail._envelope import ORDER
 from touchtrail._outbox import DiskOutbox, Limits, MemoryOutbox, Outbox
+from touchtrail._outbox.segment import Segment
+
+
+def divert(segment: Segment, descriptor: int, target: str, flags: int) -> None:
+    """Let a descriptor lead to a file that fails, and that file pass for ours: devices always stand at 0."""
+    redirect(descriptor, target, flags)
+    segment.mark = os.lseek(descriptor, 0, os.SEEK_CUR)
 
 
 def break_one_file(box: DiskOutbox, folder: Path, how: str) -> str:
@@ -21,7 +28,7 @@ def break_one_file(box: DiskOutbox, folder: Path, how: str) -> str:
     path = folder / segment.name
     if how == "EIO":
         segment.close()
-        redirect(segment._open(), "/proc/self/mem", os.O_RDONLY)
+        divert(segment, segment._open(), "/proc/self/mem", os.O_RDONLY)
     elif how == "unlinked":
         segment.close()
         path.unlink()
@@ -111,15 +118,16 @@ def test_a_mark_that_cannot_be_written_repeats_nothing_while_the_process_lives(t
         box.append(b"%d" % number, ORDER)
     # Reading goes on from a copy: what fails is only the writing of the mark.
     segment = box._segments[0]
-    reader = os.dup(segment._open())
+    reader, mark = os.dup(segment._open()), segment.mark
     seen: list[bytes] = []
     for _ in range(3):
         batch = box.take(2, 10**6)
         assert batch is not None
         seen += batch.payloads
-        redirect(segment._open(), "/dev/full", os.O_WRONLY)
+        divert(segment, segment._open(), "/dev/full", os.O_WRONLY)
         box.settle(batch)
         os.dup2(reader, segment._open())
+        segment.mark = mark
     os.close(reader)
     assert {problem.errno for problem in troubles} == {28}
     assert len(troubles) == 3
@@ -140,7 +148,7 @@ def test_a_delivered_file_that_cannot_be_removed_is_not_sent_again(tmp_path: Pat
     batch = heir.take(10, 10**6)
     assert batch is not None
     segment = heir._segments[0]
-    redirect(segment._open(), "/dev/full", os.O_WRONLY)
+    divert(segment, segment._open(), "/dev/full", os.O_WRONLY)
     (tmp_path / "no folder").write_text("")
     segment._folder = os.open(tmp_path / "no folder", os.O_RDONLY)
     heir.settle(batch)
@@ -183,7 +191,7 @@ def test_events_after_somebody_tampered_with_the_file_in_use_are_safe(tmp_path: 
 def test_a_file_that_takes_no_more_is_left_and_the_next_event_gets_another(tmp_path: Path) -> None:
     box = disk_at(tmp_path)
     box.append(b"first", ORDER)
-    redirect(box._active.writer, "/dev/full", os.O_WRONLY)
+    divert(box._segments[0], box._segments[0].writer, "/dev/full", os.O_WRONLY)
     with pytest.raises(OSError, match="No space"):
         box.append(b"refused", ORDER)
     box.append(b"second", ORDER)

@@ -82,6 +82,28 @@ def test_a_rejected_event_goes_to_the_dead_letters_and_the_others_are_done(tmp_p
     assert letters.stat().st_mode & 0o777 == 0o600
 
 
+def test_nothing_is_kept_of_an_event_the_person_did_not_agree_to(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    transport = ScriptedTransport([rejecting(1, "no_consent"), rejecting(0, "unknown_field")])
+    with still(transport, tmp_path) as (client, sender):
+        ids = track(client, 3)
+        sender.step()
+        assert list(tmp_path.glob("*/dead-letters*")) == []
+        assert sender.step() is None
+        track(client, 1)
+        sender.step()
+        health = client.health()
+        assert (health.tracked, health.delivered, health.rejected) == (4, 2, 2)
+        assert health.rejected_codes == {"no_consent": 1, "unknown_field": 1}
+        assert ids[1] not in transport.stored
+    left = {path.name: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    assert list(left) == ["dead-letters.jsonl"]
+    assert left["dead-letters.jsonl"].count(b"\n") == 1
+    assert b"no_consent" not in left["dead-letters.jsonl"]
+    assert "the collector rejected an event: no_consent; nothing of it is kept" in caplog.messages
+
+
 def test_a_batch_that_is_too_large_is_halved_down_to_the_one_event(tmp_path: Path) -> None:
     transport = ScriptedTransport()
 
@@ -267,12 +289,12 @@ def test_only_a_collector_that_cannot_be_reached_makes_an_event_too_old(tmp_path
     with still(transport, tmp_path, max_spool_age_s=1) as (client, sender):
         ids = track(client, 3)
         disk: Any = outbox_of(client)._disk
-        disk._clocks._began_s += 10_000.0
+        disk._clocks.began_s += 10_000.0
         assert sender.step() == 0.0
         assert list(transport.stored) == ids
         transport._answers = iter([TransportError("down")])
         client.track("clicked", anonymous_id="a")
-        disk._clocks._began_s += 10_000.0
+        disk._clocks.began_s += 10_000.0
         sender.step()
         assert client.health().dropped == {"too_old": 1}
         assert sender.step() is None

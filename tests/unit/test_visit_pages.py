@@ -21,6 +21,7 @@ from touchtrail.integrations.cookies import (
 )
 from touchtrail.integrations.page import PageAddresses
 from touchtrail.integrations.visit import HttpAnswer, WebOptions
+from touchtrail_collector.domain import origin
 from touchtrail_collector.domain.origin import CLICK_IDS, traffic_of
 
 PAGES = PageAddresses(("shop.example", "pay.example"), WebOptions().hidden_parameters)
@@ -102,11 +103,28 @@ def test_the_same_click_ids_count_as_in_the_collector() -> None:
     assert frozenset(CLICK_IDS) == landing.CLICK_IDS
 
 
+def test_the_same_values_say_nothing_as_in_the_collector() -> None:
+    assert landing.FILLER.pattern == origin._FILLER.pattern
+    assert landing.campaign_of([("matomo_campaign", "-"), ("mtm_cid", "1"), ("pk_campaign", "11")]) == Campaign(
+        name="11", id="1"
+    )
+    for empty in ("-", "NOT  set", "{{campaign.name}}", "[placement]", "%%SITE%%"):
+        assert landing.campaign_of([("utm_source", empty), ("pk_source", "news")]) == Campaign(source="news"), empty
+
+
 CAMPAIGN_NAMES = sorted({*landing.CLICK_IDS, *landing._PARTS})
 
 
 @settings(max_examples=400, deadline=None)
-@given(st.lists(st.tuples(st.sampled_from(CAMPAIGN_NAMES), st.text("aZ1 -é", min_size=1, max_size=8)), max_size=6))
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(CAMPAIGN_NAMES),
+            st.text("aZ1 -é{}", min_size=1, max_size=8) | st.sampled_from(["null", "Not  Set", "--"]),
+        ),
+        max_size=6,
+    )
+)
 def test_a_campaign_in_the_context_says_the_same_as_the_address_does_to_the_collector(
     pairs: list[tuple[str, str]],
 ) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -41,8 +43,16 @@ def demo(db: Path | None, port: int, people: int, seed: int, no_serve: bool) -> 
     """
     if db is not None and db.exists():
         raise click.UsageError(f"{db} exists; the demo needs a new file, so that it cannot mix with your data.")
+    end_as_with_interrupt()
     with tempfile.TemporaryDirectory(prefix="touchtrail-demo-") as folder:
         run_demo(db or Path(folder) / "demo.db", Path(folder), port, people=people, seed=seed, serves_on=not no_serve)
+
+
+def end_as_with_interrupt() -> None:
+    """Have SIGTERM and a closed terminal end the demo as Ctrl-C does: its collector must not stay behind."""
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.default_int_handler)
 
 
 def run_demo(db: Path, folder: Path, port: int, *, people: int, seed: int, serves_on: bool) -> None:
@@ -82,7 +92,8 @@ def run_demo(db: Path, folder: Path, port: int, *, people: int, seed: int, serve
         print_reports(console, settings)
         print_comparison(console, comparison)
         if serves_on:
-            print_farewell(console, db, collector.url, str(token))
+            link = run_write(settings, "issue_link", {})["token"]
+            print_farewell(console, db, collector.url, link=str(link), token=str(token))
             wait_for_interrupt(collector.wait)
 
 
@@ -193,12 +204,19 @@ def comparison_tables(comparison: Comparison) -> tuple[Table, ...]:
     return caused, distance
 
 
-def print_farewell(console: Console, db: Path, url: str, token: str) -> None:
-    """Print how to go on."""
-    console.print()
-    console.print(f"The collector is serving at {url}; Ctrl-C ends it. In another terminal:")
-    console.print(f"  touchtrail report journeys --db {db}")
-    console.print(f"  curl -H 'Authorization: Bearer {token}' '{url}/api/v1/reports/attribution?model=linear'")
+def print_farewell(console: Console, db: Path, url: str, *, link: str, token: str) -> None:
+    """Print how to go on: lines to copy, so none of them is broken or coloured."""
+    lines = (
+        "",
+        f"The collector is serving at {url}; Ctrl-C ends it.",
+        f"sign in once, within 15 minutes: {url}/sign-in?token={link}",
+        "In another terminal:",
+        f"  touchtrail report journeys --db {db}",
+        f"  touchtrail sign-in --db {db}",
+        f"  curl -H 'Authorization: Bearer {token}' '{url}/api/v1/reports/attribution?model=linear'",
+    )
+    for line in lines:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def wait_for_interrupt(wait: Callable[[], None]) -> None:

@@ -122,17 +122,15 @@ def revoke(db: Path | None, config: Path | None, key: str) -> None:
 def list_keys(db: Path | None, config: Path | None, output_format: str) -> None:
     """List every key by its first characters, with its sender, state and last use."""
     import time
+    from contextlib import closing
 
     import msgspec
 
     from touchtrail_collector.store.sqlite import keys as stored
-    from touchtrail_collector.store.sqlite.reader import open_reader
+    from touchtrail_collector.store.sqlite.current_reader import open_current_reader
 
-    reader = open_reader(Path(load_settings(db, config).store.db))
-    try:
+    with closing(open_current_reader(Path(load_settings(db, config).store.db))) as reader:
         rows = stored.list_keys(reader)
-    finally:
-        reader.close()
     if output_format == "json":
         click.echo(msgspec.json.format(msgspec.json.encode([row._asdict() for row in rows])))
         return

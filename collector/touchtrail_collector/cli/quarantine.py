@@ -186,9 +186,9 @@ def choose(choice: Mapping[str, Any], *, ids: tuple[int, ...] = (), state: Any =
 
 def open_database(settings: Settings) -> Reader:
     """Open the database for reading; a running collector is not disturbed."""
-    from touchtrail_collector.store.sqlite.reader import open_reader
+    from touchtrail_collector.store.sqlite.current_reader import open_current_reader
 
-    return open_reader(Path(settings.store.db))
+    return open_current_reader(Path(settings.store.db))
 
 
 def mark(settings: Settings, ids: tuple[int, ...], choice: Mapping[str, Any], everything: bool, state: State) -> None:

@@ -13,6 +13,7 @@ from .options import load_settings, settings_options
 if TYPE_CHECKING:
     from touchtrail_collector.services.backup import Restored
     from touchtrail_collector.settings import Settings
+    from touchtrail_collector.store.sqlite.carry_over import CarriedOver
 
     from .progress import Progress
 
@@ -25,7 +26,7 @@ def restore(db: Path | None, config: Path | None, file: Path, force: bool) -> No
     """Put the backup FILE in the database's place. No collector may run on it.
 
     FILE is checked first and stays as it is. The file it replaces is kept beside it under a dated name. What was erased
-    and which keys were revoked since the backup stays so.
+    since the backup stays erased; senders, their keys and the password are today's.
     """
     from touchtrail_collector.services.backup import restore as restore_backup
 
@@ -59,12 +60,22 @@ def tell(restored: Restored, database: Path) -> list[str]:
     if restored.replaced is not None:
         lines.append(f"the replaced file is kept as {restored.replaced}; delete it when you do not need it any more")
     carried = restored.carried
-    if carried is not None and carried.ids_erased:
-        lines.append(
-            f"{carried.ids_erased:,} erased events stay erased, {carried.events_left_out:,} of them were in the backup"
-        )
-    if carried is not None and carried.keys_revoked:
-        lines.append(f"{carried.keys_revoked:,} keys that were revoked or rotated since the backup stay so")
+    if carried is not None:
+        lines += tell_carried(carried)
     if restored.replaced is not None and carried is None:
         lines.append("nothing was carried over: what was erased since the backup is there again")
     return lines
+
+
+def tell_carried(carried: CarriedOver) -> list[str]:
+    """Return what was carried over from the replaced file, a line each."""
+    said = {
+        f"{carried.ids_erased:,} erased events stay erased, {carried.events_left_out:,} of them were in the backup":
+            carried.ids_erased,
+        f"{carried.rejects_left_out:,} rejects that are gone from quarantine since the backup stay gone":
+            carried.rejects_left_out,
+        f"{carried.keys_ended:,} keys that were revoked or rotated since the backup stay so": carried.keys_ended,
+        f"{carried.keys_added:,} keys that were made since the backup are kept": carried.keys_added,
+        f"{carried.senders_changed:,} senders keep today's mode and origins": carried.senders_changed,
+    }  # fmt: skip
+    return [line for line, number in said.items() if number]

@@ -6,20 +6,20 @@ import codecs
 import json
 import re
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
+from functools import partial
 from typing import Annotated, Any
 
 import msgspec
 
 from touchtrail.context import Campaign, Consent, Device, Page
-from touchtrail.errors import CurrencyError
 from touchtrail.events import ConsentGiven, ConsentWithdrawn, Event
-from touchtrail.money import exponent
 
+from .amount import MoneyCheck, money_check
 from .privacy import IP_NAMES, Pseudonymiser, may_hold_address, may_name_member
 from .property_names import NameFit, move_to_overflow
+from .typed_event import is_flat, typed_decoder
 from .wording import PATH, explain, in_words
 
 MAX_BATCH = 2_500
@@ -30,15 +30,13 @@ MEND_BYTES = 1_000_000
 MAX_DEPTH = 16
 MAX_PROPERTIES = 64
 MAX_USER_AGENT_CHARS = 512
-MAX_AMOUNT = Decimal(10) ** 12
-MAX_QUANTITY = 1_000_000
-"""Pieces of one line; what is beyond is a mistake, and must not make a sum that no column holds."""
 CONSENT_EVENTS = frozenset({ConsentGiven.spec.name, ConsentWithdrawn.spec.name})
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MILLISECOND = timedelta(milliseconds=1)
 OLDEST_MS = 946_684_800_000  # 2000-01-01: an earlier time is a broken clock, not a memory
 NEWEST_MS = 4_102_444_800_000  # 2100-01-01
 
+NAME_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]{0,63}\Z"
 Id = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
 Identifiers = dict[
     Annotated[str, msgspec.Meta(min_length=1, max_length=64)], Annotated[str, msgspec.Meta(max_length=256)]
@@ -50,7 +48,7 @@ class WireEvent(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, omit_d
     """One event as it is sent (contracts.md, "Event on the wire")."""
 
     event_id: Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
-    name: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,63}\Z")]
+    name: Annotated[str, msgspec.Meta(pattern=NAME_PATTERN)]
     occurred_at: Time | None = None
     anonymous_id: Id | None = None
     customer_id: Id | None = None
@@ -119,6 +117,8 @@ class CheckedEvent(typing.NamedTuple):
     body: str
 
 
+# In C: to make a named tuple by its name is a Python function.
+checked_event = partial(tuple.__new__, CheckedEvent)
 BATCH_DECODER = msgspec.json.Decoder(Batch)
 LIST_DECODER = msgspec.json.Decoder(list[msgspec.Raw])
 WIRE_DECODER = msgspec.json.Decoder(WireEvent)
@@ -223,6 +223,28 @@ def to_ms(at: datetime) -> int:
     return (at - EPOCH) // MILLISECOND
 
 
+class Kind(typing.NamedTuple):
+    """What the checker knows of one declared kind of event."""
+
+    decoder: msgspec.json.Decoder[Event]
+    check_money: MoneyCheck | None
+    fields: tuple[str, ...]
+    is_personless: bool
+    is_flat: bool
+
+
+def kind_of(struct: type[Event]) -> Kind:
+    """Return what the checker needs of a struct."""
+    fields = msgspec.structs.fields(struct)
+    return Kind(
+        decoder=msgspec.json.Decoder(struct),
+        check_money=money_check(fields),
+        fields=struct.__struct_fields__,
+        is_personless=struct.spec.is_personless,
+        is_flat=is_flat(fields),
+    )
+
+
 class EventChecker:
     """Checks events against the vocabulary.
 
@@ -235,15 +257,19 @@ class EventChecker:
     def __init__(
         self, event_types: Mapping[str, type[Event]], pseudonymiser: Pseudonymiser, *, event_limit_bytes: int = 65_536
     ) -> None:
-        self._decoders = {name: msgspec.json.Decoder(kind) for name, kind in event_types.items()}
-        self._amounts = {name: amount_fields(kind) for name, kind in event_types.items()}
-        self._fields = {name: kind.__struct_fields__ for name, kind in event_types.items()}
-        self._personless = {name for name, kind in event_types.items() if kind.spec.is_personless}
+        self._kinds = {name: kind_of(struct) for name, struct in event_types.items()}
+        self._typed = typed_decoder(WireEvent, event_types, NAME_PATTERN)
         self._pseudonymiser = pseudonymiser
         self._limit = event_limit_bytes
 
     def check(
-        self, raw: bytes | msgspec.Raw, *, now_ms: int, needs_consent: bool = False, names: NameFit | None = None
+        self,
+        raw: bytes | msgspec.Raw,
+        *,
+        now_ms: int,
+        needs_consent: bool = False,
+        names: NameFit | None = None,
+        has_no_address: bool = False,
     ) -> CheckedEvent:
         """Return the event as it is kept.
 
@@ -252,38 +278,45 @@ class EventChecker:
             needs_consent: True rejects events of people who did not agree to analytics. What says that they agreed
                 or withdrew is let through, and so are facts that are about nobody.
             names: bounds the property names of the sender's own; None = there is no bound.
+            has_no_address: True where `may_hold_address` is known to be False; asked once for a whole request, it
+                costs a tenth.
 
         Raises: EventRejected.
         """
         raw = bytes(raw)
         if len(raw) > self._limit:
             raise EventRejected("too_large", None, f"the event has {len(raw)} bytes; the limit is {self._limit}")
-        wire = self._decode(raw)
-        if needs_consent and not self._is_agreed(wire):
-            message = "this sender's mode is consent_required: only events with consent.analytics true are kept"
-            raise EventRejected("no_consent", "consent.analytics", message, wire.event_id)
-        if (
-            wire.identifiers
-            or tells_too_much(wire)
-            or may_hold_address(raw)
-            or (self._has_own_names(wire) and may_name_member(raw))
-        ):
-            raw, wire = self._pseudonymise(raw, wire)
-        try:
-            properties = self._check_properties(wire)
-            if not (wire.anonymous_id or wire.customer_id or wire.identifiers or wire.name in self._personless):
-                check_identity(properties)
-            occurred_at = now_ms if wire.occurred_at is None else to_ms(wire.occurred_at)
-            if not OLDEST_MS <= occurred_at <= NEWEST_MS:
-                raise EventRejected("invalid_value", "occurred_at", "occurred_at must lie between 2000 and 2100")
-        except EventRejected as error:
-            error.event_id = wire.event_id
-            raise
+        if typed := self._read_plain(raw, has_no_address):
+            wire, properties = typed, typed.properties
+            if needs_consent:
+                self._refuse_unagreed(wire)
+        else:
+            wire = self._decode(raw)
+            if needs_consent:
+                self._refuse_unagreed(wire)
+            if self._tells_too_much(raw, wire):
+                raw, wire = self._pseudonymise(raw, wire)
+            properties = self._decode_properties(wire)
+        occurred_at = self._check_values(wire, properties, now_ms)
         if names is not None:
             raw = fit_names(raw, properties, names)
-        return CheckedEvent(
-            wire.event_id, wire.name, occurred_at, wire.anonymous_id, wire.customer_id, raw.decode("utf-8")
+        return checked_event(
+            (wire.event_id, wire.name, occurred_at, wire.anonymous_id, wire.customer_id, raw.decode("utf-8"))
         )
+
+    def _read_plain(self, raw: bytes, has_no_address: bool) -> Any:
+        """Return a standard event as its own type, the properties too; None for what needs a closer look."""
+        if self._typed is None or (not has_no_address and may_hold_address(raw)):
+            return None
+        try:
+            wire = self._typed.decode(raw)
+        except DECODE_ERRORS:
+            return None
+        if wire.identifiers or (wire.device and has_long_device(wire.device)):
+            return None
+        if wire.properties.extra is None and self._kinds[wire.name].is_flat:
+            return wire
+        return None if may_name_member(raw) or is_too_deep(raw, MAX_DEPTH) else wire
 
     def _decode(self, raw: bytes) -> WireEvent:
         try:
@@ -299,13 +332,20 @@ class EventChecker:
             refuse_depth(raw, MAX_DEPTH)
             raise EventRejected("invalid_json", None, f"the event is not JSON: {describe(error)}") from None
 
-    def _has_own_names(self, wire: WireEvent) -> bool:
-        """True unless it is a standard event to which the shop added nothing: that has no room for a phone number."""
-        properties = bytes(wire.properties)
-        return wire.name not in self._decoders or b'"extra"' in properties or b'"traits"' in properties
+    def _refuse_unagreed(self, wire: WireEvent) -> None:
+        if not self._is_agreed(wire):
+            message = "this sender's mode is consent_required: only events with consent.analytics true are kept"
+            raise EventRejected("no_consent", "consent.analytics", message, wire.event_id)
+
+    def _tells_too_much(self, raw: bytes, wire: WireEvent) -> bool:
+        if wire.identifiers or (wire.device and has_long_device(wire.device)) or may_hold_address(raw):
+            return True
+        # A standard event to which the shop added nothing has no room for a phone number.
+        has_room = wire.name not in self._kinds or b'"extra"' in raw or b'"traits"' in raw
+        return has_room and may_name_member(raw)
 
     def _is_agreed(self, wire: WireEvent) -> bool:
-        if wire.name in self._personless:
+        if self._is_personless(wire.name):
             return not (wire.anonymous_id or wire.customer_id or wire.identifiers)
         return wire.name in CONSENT_EVENTS or (wire.consent is not None and wire.consent.analytics is True)
 
@@ -317,7 +357,7 @@ class EventChecker:
                 kind: hide(kind, value) for kind, value in wire.identifiers.items() if kind.lower() not in IP_NAMES
             }
         device = wire.device
-        if device is not None and tells_too_much(wire):
+        if device is not None and has_long_device(device):
             agent = device.user_agent and device.user_agent[:MAX_USER_AGENT_CHARS]
             wire.device = msgspec.structs.replace(device, ip=None, user_agent=agent)
             changed = True
@@ -326,22 +366,41 @@ class EventChecker:
         scrubbed = self._pseudonymiser.scrub(self._pseudonymiser.scrub_members(raw))
         return (raw, wire) if scrubbed == raw else (scrubbed, self._decode(scrubbed))
 
-    def _check_properties(self, wire: WireEvent) -> Any:
-        decoder = self._decoders.get(wire.name)
+    def _is_personless(self, name: str) -> bool:
+        kind = self._kinds.get(name)
+        return kind is not None and kind.is_personless
+
+    def _decode_properties(self, wire: WireEvent) -> Any:
+        kind = self._kinds.get(wire.name)
         try:
-            properties: Any = (decoder or ANY_DECODER).decode(wire.properties)
+            return (kind.decoder if kind else ANY_DECODER).decode(wire.properties)
         except msgspec.ValidationError as error:
-            fault = explain(error, "properties", self._fields.get(wire.name, ()))
-            raise EventRejected(fault.code, fault.field, fault.message) from None
+            fault = explain(error, "properties", kind.fields if kind else ())
+            raise EventRejected(fault.code, fault.field, fault.message, wire.event_id) from None
         except DECODE_ERRORS as error:
-            raise EventRejected("invalid_json", "properties", f"properties: {describe(error)}") from None
-        if decoder is None:
-            check_count(properties, "properties")
-        else:
-            check_count(getattr(properties, "extra", None), "properties.extra")
-            for check in self._amounts[wire.name]:
-                check(properties)
-        return properties
+            message = f"properties: {describe(error)}"
+            raise EventRejected("invalid_json", "properties", message, wire.event_id) from None
+
+    def _check_values(self, wire: WireEvent, properties: Any, now_ms: int) -> int:
+        """Check what no type says, and return the event's time."""
+        kind = self._kinds.get(wire.name)
+        try:
+            if kind is None:
+                check_count(properties, "properties")
+            else:
+                if properties.extra is not None:
+                    check_count(properties.extra, "properties.extra")
+                if kind.check_money and (fault := kind.check_money(properties)):
+                    raise EventRejected(fault.code, fault.field, fault.message)
+            if not (wire.anonymous_id or wire.customer_id or wire.identifiers or (kind and kind.is_personless)):
+                check_identity(properties)
+            occurred_at = now_ms if wire.occurred_at is None else to_ms(wire.occurred_at)
+            if not OLDEST_MS <= occurred_at <= NEWEST_MS:
+                raise EventRejected("invalid_value", "occurred_at", "occurred_at must lie between 2000 and 2100")
+        except EventRejected as error:
+            error.event_id = wire.event_id
+            raise
+        return occurred_at
 
 
 def fit_names(raw: bytes, properties: Any, names: NameFit) -> bytes:
@@ -353,17 +412,14 @@ def fit_names(raw: bytes, properties: Any, names: NameFit) -> bytes:
     return raw
 
 
-def tells_too_much(wire: WireEvent) -> bool:
+def has_long_device(device: Device) -> bool:
     """True when the device's address is given, or a user agent longer than any browser's."""
-    device = wire.device
-    return device is not None and (
-        device.ip is not None or (device.user_agent is not None and len(device.user_agent) > MAX_USER_AGENT_CHARS)
-    )
+    return device.ip is not None or (device.user_agent is not None and len(device.user_agent) > MAX_USER_AGENT_CHARS)
 
 
-def check_count(properties: Mapping[str, Any] | None, path: str) -> None:
+def check_count(properties: Mapping[str, Any], path: str) -> None:
     """An event has a bounded number of properties of the shop's own."""
-    if properties is not None and len(properties) > MAX_PROPERTIES:
+    if len(properties) > MAX_PROPERTIES:
         raise EventRejected("too_large", path, f"an event has at most {MAX_PROPERTIES} {path}")
 
 
@@ -374,62 +430,6 @@ def check_identity(properties: Any) -> None:
         raise EventRejected(
             "no_identity", "anonymous_id", "an event needs anonymous_id, customer_id or one of identifiers"
         )
-
-
-def amount_fields(kind: type[msgspec.Struct], path: str = "properties") -> list[Callable[[Any], None]]:
-    """Return one check per field of the struct that holds money or its currency, lines included."""
-    checks: list[Callable[[Any], None]] = []
-    for field in msgspec.structs.fields(kind):
-        names = repr(field.type)
-        if "Decimal" in names:
-            checks.append(amount_check(field.name, f"{path}.{field.name}"))
-        elif "Line" in names and "list" in names:
-            checks.append(lines_check(field.name, f"{path}.{field.name}"))
-        elif field.name == "currency":
-            checks.append(check_currency)
-    return checks
-
-
-def amount_check(name: str, path: str) -> Callable[[Any], None]:
-    """Return a check that a field holds no money, or a sane amount of it."""
-
-    def check(properties: Any) -> None:
-        amount = getattr(properties, name)
-        if amount is not None and not (amount.is_finite() and 0 <= amount <= MAX_AMOUNT):
-            raise EventRejected(
-                "invalid_value",
-                path,
-                f"{path} must be between 0 and {MAX_AMOUNT:f}; money going back is order_refunded",
-            )
-
-    return check
-
-
-def check_currency(properties: Any) -> None:
-    """Amounts in a currency nobody knows the minor unit of would count as nothing."""
-    if properties.currency is not None:
-        try:
-            exponent(properties.currency)
-        except CurrencyError as error:
-            raise EventRejected("invalid_value", "properties.currency", str(error)) from None
-
-
-def lines_check(name: str, path: str) -> Callable[[Any], None]:
-    """Return a check of the prices and quantities of order lines."""
-
-    def check(properties: Any) -> None:
-        for number, line in enumerate(getattr(properties, name) or ()):
-            where, price = f"{path}[{number}]", line.unit_price
-            if price is not None and not (price.is_finite() and 0 <= price <= MAX_AMOUNT):
-                raise EventRejected(
-                    "invalid_value", f"{where}.unit_price", f"{where}.unit_price must be between 0 and {MAX_AMOUNT:f}"
-                )
-            if line.quantity > MAX_QUANTITY:
-                raise EventRejected(
-                    "invalid_value", f"{where}.quantity", f"{where}.quantity must be between 0 and {MAX_QUANTITY}"
-                )
-
-    return check
 
 
 def find_name(raw: bytes) -> str | None:
@@ -461,8 +461,13 @@ def has_consent(raw: bytes) -> bool:
 
 def refuse_depth(raw: bytes, limit: int) -> None:
     """Raise EventRejected for JSON text that is nested more than so many levels deep."""
-    if raw.count(b"{") + raw.count(b"[") > limit and depth_of(raw) > limit:
+    if is_too_deep(raw, limit):
         raise EventRejected("too_deep", None, f"the event is nested deeper than {MAX_DEPTH} levels") from None
+
+
+def is_too_deep(raw: bytes, limit: int) -> bool:
+    """Say so of JSON text that is nested more than so many levels deep."""
+    return raw.count(b"{") + raw.count(b"[") > limit and depth_of(raw) > limit
 
 
 def depth_of(raw: bytes) -> int:

@@ -87,6 +87,9 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
         read: request to events; raises `SourceRefusal` for a body that cannot be read.
         answer: what the client gets once the events are committed; told what became of them and of which request.
         unauthorized: what the client gets when the write key is missing, unknown or revoked.
+        find_key: the write key as far as headers, path and query tell, of a request whose body is not read yet and is
+            empty here; who shows an unknown one there is answered without its body being read. None, also as an
+            answer = only the body tells.
     """
 
     path: str
@@ -94,6 +97,7 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     answer: Callable[[SourceAck, SourceRequest], SourceResponse]
     unauthorized: SourceResponse
     methods: tuple[str, ...] = ("POST",)
+    find_key: Callable[[SourceRequest], str | None] | None = None
 
 
 class FileEvent(msgspec.Struct, frozen=True, kw_only=True):

@@ -221,4 +221,6 @@ def _guarded_source(owner: PluginRecord, source: Source) -> Source:
 
 def _guarded_endpoint(owner: PluginRecord, what: str, endpoint: Endpoint) -> Endpoint:
     read = owner.guarded(what, endpoint.read, returns=SourceEvents, passing=(SourceRefusal,))
-    return replace(endpoint, read=read, answer=owner.guarded(what, endpoint.answer, returns=SourceResponse))
+    find_key = endpoint.find_key if endpoint.find_key is None else owner.guarded(what, endpoint.find_key)
+    answer = owner.guarded(what, endpoint.answer, returns=SourceResponse)
+    return replace(endpoint, read=read, answer=answer, find_key=find_key)

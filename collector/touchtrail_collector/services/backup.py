@@ -71,8 +71,8 @@ def refuse_overwriting(target: Path, force: bool) -> None:
 def restore(backup: Path, database: Path, *, force: bool = False, progress: Progress | None = None) -> Restored:
     """Put a backup in a database's place, while no collector runs; the file that was there is kept beside it.
 
-    What was erased and which keys were revoked since the backup stays so. What is derived may be older than the rules:
-    the caller has it derived anew.
+    What was erased since the backup stays erased; senders, their keys and the password are today's. What is derived may
+    be older than the rules: the caller has it derived anew.
 
     Args:
         force: also where the current file is damaged or of another database, so that nothing can be carried over.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import threading
+import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -58,6 +59,7 @@ class Collector:
             Path(settings.store.db),
             group_requests=settings.store.group_commit_max_requests,
             on_commit=self.commits.add,
+            on_failure=self.commits.fail,
             quarantine=limits_of(settings.quarantine),
         )
         self.store.set_currency(settings.shop.name, settings.shop.currency)
@@ -159,15 +161,27 @@ class Collector:
         return 0
 
     def stop_taking(self) -> None:
-        """From now on `readyz` answers 503; requests that are under way are still served."""
+        """From now on `readyz` answers 503 and no more is derived; requests that are under way are still served."""
         self._closing.set()
+        self.projector.begin_stop()
 
-    def close(self) -> None:
-        """Stop the projector, write what was queued, give the file back."""
+    def close(self, timeout_s: float | None = None) -> None:
+        """Stop the projector, write what was queued, give the file back.
+
+        Args:
+            timeout_s: how long that may take, about half of it for each; None = as the settings have it for the
+                writing, and as long as it takes for the step of the projector.
+
+        Raises: StoreError when it takes longer; what was not written by then is acknowledged to nobody.
+        """
         self.stop_taking()
-        self.projector.stop()
+        self.store.end_reports()
+        began = time.monotonic()
+        self.projector.stop(None if timeout_s is None else timeout_s / 2)
         self._uses.flush()
-        self.store.close(self.settings.server.shutdown_timeout_s)
+        spent_s = time.monotonic() - began
+        left_s = self.settings.server.shutdown_timeout_s if timeout_s is None else timeout_s - spent_s
+        self.store.close(max(left_s, 0.0))
 
 
 def limits_of(settings: QuarantineSettings) -> QuarantineLimits:

@@ -19,7 +19,6 @@ from functools import lru_cache, partial
 from typing import Any
 
 import msgspec
-from crawlerdetect import CrawlerDetect
 
 from ..domain.cost import costs_of
 from ..domain.fact import read_fact
@@ -51,10 +50,6 @@ BURST_EVENTS_S, BURST_PATIENCE_S = 15_000, 5.0
 5,000 events/s it must never be more than a second behind (architecture.md); a burst far above that is somebody's old
 spool or an import, whose sender waits while reports can."""
 
-BURST_LOAD = 0.8
-"""A burst is also what keeps this process that busy without the projector, in processors: it would take the
-interpreter from requests that want all of it, whatever they hold."""
-
 UNAVAILABLE_PAUSE_S = 1.0
 """Tried again so soon where the database could not be written: reports go on two seconds after there is room."""
 
@@ -64,6 +59,8 @@ BULK_EVENTS = 20_000
 @lru_cache(maxsize=1)
 def bot_detector() -> Callable[[str], bool]:
     """Return a cached predicate that tells a robot's user agent."""
+    from crawlerdetect import CrawlerDetect  # its patterns take as long to load as all of the plugins; events can wait
+
     detector = CrawlerDetect()
     return lru_cache(maxsize=20_000)(lambda agent: bool(detector.isCrawler(agent)))
 
@@ -87,16 +84,14 @@ def tuned_for_bulk() -> Iterator[None]:
             gc.enable()
 
 
-def patience_s(events_s: float, load: float) -> float:
-    """Return how long the projector gives way with one backlog.
+def patience_s(events_s: float) -> float:
+    """Return how long the projector gives way with one backlog while so many events come in each second.
 
-    Args:
-        events_s: how many events come in each second.
-        load: how many processors this process uses meanwhile.
+    How busy the process is does not count: what is put off must be done all the same, and costs as much then.
     """
     if events_s < BUSY_EVENTS_S:
         return 0.0
-    return BURST_PATIENCE_S if events_s >= BURST_EVENTS_S or load >= BURST_LOAD else BUSY_PATIENCE_S
+    return BURST_PATIENCE_S if events_s >= BURST_EVENTS_S else BUSY_PATIENCE_S
 
 
 class Projector:
@@ -152,12 +147,16 @@ class Projector:
         if not self._wake.is_set():  # setting it again would take its lock, for every request
             self._wake.set()
 
-    def stop(self) -> None:
-        """End after the step that runs now; the next start goes on from there."""
+    def begin_stop(self) -> None:
+        """Have it end after the step that runs now, and do not wait for that."""
         self._stopping.set()
         self._wake.set()
+
+    def stop(self, timeout_s: float | None = None) -> None:
+        """End after the step that runs now, waited for so long; the next start goes on from there."""
+        self.begin_stop()
         if self._thread is not None:
-            self._thread.join()
+            self._thread.join(timeout_s)
 
     def lag(self) -> int:
         """Return how many places of the log are not derived yet."""
@@ -327,13 +326,11 @@ class Projector:
     def _give_way(self, since: float) -> None:
         """Let requests go first while there are many, as long as the patience with this backlog lasts."""
         while True:
-            before, used_s, began = self._stored, time.process_time(), time.monotonic()
+            before, began = self._stored, time.monotonic()
             if self._stopping.wait(WINDOW_S):
                 return
             now = time.monotonic()
-            window_s = now - began
-            rate, load = (self._stored - before) / window_s, (time.process_time() - used_s) / window_s
-            if now - since > patience_s(rate, load):
+            if now - since > patience_s((self._stored - before) / (now - began)):
                 return
 
     def _tell_observers(self, reader: Reader) -> None:

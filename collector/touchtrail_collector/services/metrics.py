@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -12,7 +13,7 @@ import msgspec
 
 from ..errors import StoreError
 from ..host import PluginInfo
-from ..store.sqlite.figures import Figures, read_figures
+from ..store.sqlite.figures import Figures, failure_reason, read_figures
 from ..store.sqlite.store import now_ms
 
 if TYPE_CHECKING:
@@ -48,16 +49,27 @@ class Histogram:
 
 
 class CommitTally:
-    """How long commits took and how many requests shared one, since the start."""
+    """How long commits took, how many requests shared one, and what could not be written, since the start."""
 
     def __init__(self) -> None:
         self.seconds = Histogram(COMMIT_SECONDS)
         self.requests = Histogram(GROUP_REQUESTS)
+        self._failures: Counter[str] = Counter()
 
     def add(self, seconds: float, requests: int) -> None:
         """Count a commit; called in the writer's thread (`Writer`'s ``on_commit``)."""
         self.seconds.add(seconds)
         self.requests.add(requests)
+
+    def fail(self, error: BaseException) -> None:
+        """Count a request or another job that could not be written; called in the writer's thread."""
+        reason = failure_reason(error)
+        if reason is not None:
+            self._failures[reason] += 1
+
+    def failures(self) -> dict[str, int]:
+        """Return how many requests and other jobs could not be written so far, by reason."""
+        return dict(self._failures)
 
 
 class Health(msgspec.Struct, frozen=True, kw_only=True):

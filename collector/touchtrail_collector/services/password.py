@@ -5,11 +5,13 @@ Source: RFC 9106, section 4, second recommended option (64 MiB, three passes, fo
 
 from __future__ import annotations
 
+import threading
 import unicodedata
+from contextlib import suppress
 from functools import partial
 from typing import Final
 
-from ..errors import UsageError
+from ..errors import StoreUnavailable, UsageError
 from ..store.sqlite import password as stored
 from ..store.sqlite.store import SqliteStore
 
@@ -27,6 +29,7 @@ class Password:
 
     def __init__(self, store: SqliteStore) -> None:
         self._store = store
+        self._changing = threading.Lock()
         with store.reading() as reader:
             self._hash = stored.load_hash(reader)
 
@@ -42,22 +45,45 @@ class Password:
         """
         if password_hash is not None:
             check_hash(password_hash)
-        was_set = self.is_set
-        self._store.write(partial(stored.save_hash, password_hash=password_hash))
-        self._hash = password_hash
+        with self._changing:
+            was_set = self.is_set
+            self._store.write(partial(stored.save_hash, password_hash=password_hash))
+            self._hash = password_hash
         return was_set
 
     def verify(self, password: str) -> bool:
-        """Return whether this is the password. Takes a tenth of a second or two and 64 MiB, right or wrong."""
+        """Return whether this is the password. Takes a tenth of a second or two and 64 MiB, right or wrong.
+
+        What is kept of the right one is made anew where it was made with other parameters than today's: only now is
+        the password at hand.
+        """
         from argon2 import PasswordHasher
         from argon2.exceptions import VerificationError
 
-        if self._hash is None or len(password) > LONGEST:
+        kept = self._hash
+        if kept is None or len(password) > LONGEST:
             return False
+        hasher = PasswordHasher()
         try:
-            return PasswordHasher().verify(self._hash, normal_form(password))
+            hasher.verify(kept, normal_form(password))
         except VerificationError:
             return False
+        if hasher.check_needs_rehash(kept):
+            self._replace(kept, hasher.hash(normal_form(password)))
+        return True
+
+    def _replace(self, kept: str, password_hash: str) -> None:
+        """Keep another hash of the same password, unless the password was changed meanwhile.
+
+        Nobody waits for the disk. Where it is full the old hash stays in the file, and the first sign-in after the next
+        start tries again.
+        """
+        with self._changing:
+            if self._hash != kept:
+                return
+            self._hash = password_hash
+            with suppress(StoreUnavailable):
+                self._store.begin_write(partial(stored.replace_hash, kept=kept, password_hash=password_hash))
 
 
 def hash_password(password: str) -> str:

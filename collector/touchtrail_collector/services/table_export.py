@@ -15,7 +15,8 @@ from ..domain.dataset import Dataset, Exporter
 from ..errors import UsageError
 from ..host import PluginHost
 from ..settings import Settings
-from ..store.sqlite.reader import Reader, open_reader
+from ..store.sqlite.current_reader import open_current_reader
+from ..store.sqlite.reader import Reader
 from ..store.sqlite.tables import TABLES, count_rows, read_table
 
 PROGRESS_ROWS = 1_000
@@ -43,7 +44,7 @@ def export_table(  # noqa: PLR0913 - the command's options
         raise UsageError(f"there is no exporter {name!r}; there are: {', '.join(sorted(exporters)) or 'none'}")
     if table not in TABLES:
         raise UsageError(f"there is no table {table!r}; there are: {', '.join(TABLES)}")
-    with closing(open_reader(Path(settings.store.db))) as reader:
+    with closing(open_current_reader(Path(settings.store.db))) as reader:
         dataset = with_progress(read_table(reader, table), reader, progress)
         try:
             return write_dataset(exporters[name], dataset, target, dict(options))

@@ -55,6 +55,7 @@ def check_source(
     *,
     event_types: Iterable[type[Event]] = (),
     file_options: Mapping[str, str] | None = None,
+    rejects: Sequence[bytes] = (),
 ) -> None:
     """Check that a source reads its samples into events the collector accepts, and survives anything else.
 
@@ -63,11 +64,12 @@ def check_source(
             each endpoint and one file where files are read.
         event_types: event structs the plugin declares itself.
         file_options: options for ``read_file``.
+        rejects: genuine items for ``read_reject``, as they are once they are repaired; at least one where it is there.
 
     Raises:
         AssertionError: a sample was not read, gave an event the collector would reject, or gave other event ids
-            when read again (a client's retry would count twice); or damaged and random bytes raised anything but
-            SourceRefusal.
+            when read again (a client's retry, or a second replay, would count twice); or damaged and random bytes
+            raised anything but SourceRefusal, or became a reject that nobody could repair.
     """
     verdict = Verdict(f"source {source.name!r}")
     verdict.require_name(source.name)
@@ -81,7 +83,11 @@ def check_source(
         verdict.require(bool(mine), f"no sample request for {endpoint.path}; give one")
         for request in mine:
             _check_sample(verdict, endpoint, request, checker)
-            _check_damage(verdict, endpoint, request)
+            _check_damage(verdict, source, endpoint, request)
+    if source.read_reject is not None:
+        verdict.require(bool(rejects), "it reads rejects again, and no sample was given; give one as rejects=[…]")
+    for item in rejects:
+        _check_reject(verdict, source, item, checker)
     if source.read_file is not None:
         files = [sample for sample in samples if isinstance(sample, bytes)]
         verdict.require(bool(files), "it reads files, and no sample file was given")
@@ -119,6 +125,10 @@ def _check_sample(verdict: Verdict, endpoint: Endpoint, request: SourceRequest, 
             verdict.require(False, f"{where} was rejected: {event.code}, {event.field}: {event.message}")
         else:
             _check_event(verdict, where, event, checker)
+    if endpoint.find_key is not None:
+        early = _find_key(endpoint, request)
+        problem = f"{where}: find_key says {early!r} and read says {read.key!r}; find_key may know less, nothing else"
+        verdict.require(early is None or early == read.key, problem)
     verdict.require(_ids(read) == _ids(again), f"{where} gave other event ids when read again: a retry counts twice")
     for ack in (SourceAck(accepted=len(read.events)), SourceAck(duplicates=1), SourceAck(rejected=1)):
         answer = endpoint.answer(ack, request)
@@ -137,7 +147,11 @@ def _check_event(verdict: Verdict, where: str, event: Mapping[str, Any], checker
         verdict.require(False, f"{where} became an event that is no JSON: {error}")
 
 
-def _check_damage(verdict: Verdict, endpoint: Endpoint, request: SourceRequest) -> None:
+def _find_key(endpoint: Endpoint, request: SourceRequest) -> str | None:
+    return endpoint.find_key(msgspec.structs.replace(request, body=b"")) if endpoint.find_key is not None else None
+
+
+def _check_damage(verdict: Verdict, source: Source, endpoint: Endpoint, request: SourceRequest) -> None:
     for body in damaged(request.body):
         broken = msgspec.structs.replace(request, body=body)
         try:
@@ -151,14 +165,54 @@ def _check_damage(verdict: Verdict, endpoint: Endpoint, request: SourceRequest) 
             raise AssertionError(problem) from error
         problem = f"{endpoint.path} gave {type(read).__name__}, not SourceEvents, on {body[:80]!r}"
         verdict.require(isinstance(read, SourceEvents), problem)
+        if source.read_reject is not None:
+            for item in read.events:
+                _check_kept(verdict, source, endpoint, item)
     bare = msgspec.structs.replace(request, body=b"", headers={}, query={})
     try:
+        _find_key(endpoint, bare)
         endpoint.read(bare)
     except SourceRefusal:
         pass
     except Exception as error:
         problem = f"{endpoint.path} raised {type(error).__name__} ({error}) on a request without headers and query"
         raise AssertionError(problem) from error
+
+
+def _check_kept(verdict: Verdict, source: Source, endpoint: Endpoint, item: object) -> None:
+    """Have a reject read again as quarantine has it: what has no bytes cannot be repaired by anybody."""
+    if isinstance(item, SourceReject):
+        problem = f"{endpoint.path} gave a reject ({item.code}) without raw: there would be nothing to repair"
+        verdict.require(bool(item.raw), problem)
+        _read_reject(verdict, source, item.raw)
+
+
+def _check_reject(verdict: Verdict, source: Source, item: bytes, checker: EventChecker) -> None:
+    verdict.require(source.read_reject is not None, "a sample for read_reject was given, and it has none")
+    first, again = (_read_reject(verdict, source, item) for _ in range(2))
+    where = f"the reject {item[:80]!r}"
+    if isinstance(first, SourceReject) or isinstance(again, SourceReject):
+        reject = first if isinstance(first, SourceReject) else again
+        assert isinstance(reject, SourceReject)
+        verdict.require(False, f"{where} was rejected again: {reject.code}, {reject.field}: {reject.message}")
+    else:
+        _check_event(verdict, where, first, checker)
+        problem = f"{where} gave another event id when read again: a second replay counts twice"
+        verdict.require(first.get("event_id") == again.get("event_id"), problem)
+    for broken in damaged(item):
+        _read_reject(verdict, source, broken)
+
+
+def _read_reject(verdict: Verdict, source: Source, item: bytes) -> Mapping[str, Any] | SourceReject:
+    assert source.read_reject is not None
+    try:
+        read = source.read_reject(item)
+    except Exception as error:
+        problem = f"read_reject raised {type(error).__name__} ({error}) on {item[:80]!r}; return a SourceReject instead"
+        raise AssertionError(problem) from error
+    problem = f"read_reject gave {type(read).__name__}, neither an event nor a SourceReject, on {item[:80]!r}"
+    verdict.require(isinstance(read, Mapping | SourceReject), problem)
+    return read
 
 
 def _check_file(

@@ -13,6 +13,7 @@ from starlette.types import Receive, Scope, Send
 from ..errors import TouchtrailCollectorError
 from ..services.collector import Collector
 from .direct import DirectPaths, find_direct
+from .error_page import as_pages
 from .errors import HttpError, handle_collector_error, handle_http_error, handle_starlette_error, handle_unexpected
 from .hosts import HostCheck, HostNames
 from .metrics import CountedRequests, RequestTally
@@ -48,12 +49,14 @@ def create_app(collector: Collector) -> Starlette:
     app = Application(
         DirectPaths(find_direct(table), hosts, requests),
         routes=routes,
-        exception_handlers={
-            HttpError: handle_http_error,
-            HTTPException: handle_starlette_error,
-            TouchtrailCollectorError: handle_collector_error,
-            Exception: handle_unexpected,
-        },
+        exception_handlers=as_pages(
+            {
+                HttpError: handle_http_error,
+                HTTPException: handle_starlette_error,
+                TouchtrailCollectorError: handle_collector_error,
+                Exception: handle_unexpected,
+            }
+        ),
     )
     # A redirect to the path with a slash would lose a POST's body; source paths answer both forms instead.
     app.router.redirect_slashes = False

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Iterable
-from typing import Protocol
+from typing import Final, Literal, Protocol
 
 from ..settings import ServerSettings
 
@@ -13,6 +13,43 @@ LOOKS_PER_DEADLINE = 10
 SHORTEST_LOOK_S, LONGEST_LOOK_S = 0.02, 0.5
 LINGER_S = 2.0
 """How long a sender that was cut off may take to hear of it; closing at once would throw the answer away unread."""
+
+DOOR_STATE: Final = "touchtrail_door"
+"""Under this name a request's ASGI `state` leads to the door its connection came through."""
+
+Reason = Literal[
+    "silent", "idle", "slow_headers", "slow_body", "late_body", "slow_reader", "large_headers", "malformed", "crowded",
+    "stopping",
+]  # fmt: skip
+"""Why a connection was ended by us (collector/README.md, `GET /metrics`)."""
+
+
+class DoorTally:
+    """Counts connections, and requests that were answered before the application saw them whole.
+
+    Everything happens in the event loop's thread; any thread may look.
+    """
+
+    def __init__(self) -> None:
+        self.came = 0
+        self._cut: Counter[str] = Counter()
+        self._answers: Counter[int] = Counter()
+
+    def cut(self, reason: Reason) -> None:
+        """Count a connection that is ended."""
+        self._cut[reason] += 1
+
+    def answer(self, status: int) -> None:
+        """Count an answer that the application knows nothing of."""
+        self._answers[status] += 1
+
+    def cuts(self) -> dict[str, int]:
+        """Return how many connections were ended so far, by reason."""
+        return dict(self._cut)
+
+    def answers(self) -> dict[int, int]:
+        """Return how many answers were given so far, by status."""
+        return dict(self._answers)
 
 
 class Watched(Protocol):
@@ -64,6 +101,7 @@ class Door:
 
     def __init__(self, settings: ServerSettings) -> None:
         self.settings = settings
+        self.tally = DoorTally()
         shortest_s = min(settings.headers_timeout_s, settings.body_timeout_s, settings.answer_timeout_s)
         self._interval_s = min(max(shortest_s / LOOKS_PER_DEADLINE, SHORTEST_LOOK_S), LONGEST_LOOK_S)
         self._inside: dict[Watched, None] = {}
@@ -77,6 +115,7 @@ class Door:
 
     def admit(self, newcomer: Watched, loop: asyncio.AbstractEventLoop) -> bool:
         """Let a connection in, if need be in another's place; False when there is none."""
+        self.tally.came += 1
         if len(self._inside) >= self.settings.connection_limit:
             loser = self._find_loser(newcomer.address)
             if loser is None:

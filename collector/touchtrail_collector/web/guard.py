@@ -10,7 +10,7 @@ import asyncio
 from http import HTTPStatus
 from typing import Any, Final, Literal, Protocol
 
-from .connections import LINGER_S, Door
+from .connections import DOOR_STATE, LINGER_S, Door, Reason
 from .errors import (
     HttpError,
     malformed_request,
@@ -25,6 +25,9 @@ Phase = Literal["nothing", "headers", "body"]
 MAX_HEADERS: Final = 100
 PROGRESS_BYTES: Final = 65_536
 """Whoever reads so much of an answer within its deadline is given another one: slow lines are no attack."""
+
+DRAIN_BYTES: Final = 2_000_000
+"""What is thrown away between two looks of the door: an endless body would keep the event loop to itself (measured)."""
 
 
 class Cycle(Protocol):
@@ -45,6 +48,7 @@ class GuardedConnection(asyncio.Protocol):
     """
 
     door: Door
+    app_state: dict[str, Any]
     loop: asyncio.AbstractEventLoop
     transport: asyncio.Transport
     client: tuple[str, int] | None
@@ -53,12 +57,14 @@ class GuardedConnection(asyncio.Protocol):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.app_state[DOOR_STATE] = self.door
         self.address = ""
         self.phase: Phase = "nothing"
         self.waits_since = 0.0
         self.problem: HttpError | None = None
         self._deadline = 0.0
         self._header_bytes = 0
+        self._drained_bytes = 0
         self._has_spoken = False
         self._is_new_phase = False
         self.is_ending = False
@@ -71,7 +77,7 @@ class GuardedConnection(asyncio.Protocol):
         self.enter("headers")
         self._begin_waiting()
         if not self.door.admit(self, self.loop):
-            self.refuse(too_many_connections())
+            self.refuse(too_many_connections(), "crowded")
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Give the place free."""
@@ -80,6 +86,8 @@ class GuardedConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Hand what came to the parser; what comes after the end is thrown away."""
+        if self._is_drained:
+            self._drain(len(data))
         if self.is_ending:
             return
         if self.phase == "nothing":
@@ -92,7 +100,13 @@ class GuardedConnection(asyncio.Protocol):
         self._begin_waiting()
         limit = self.door.settings.header_limit_bytes
         if self.phase == "headers" and self._header_bytes > limit:
-            self.refuse(too_many_headers(limit, MAX_HEADERS))
+            self.refuse(too_many_headers(limit, MAX_HEADERS), "large_headers")
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Close a connection that has said nothing since its last answer."""
+        if not self.transport.is_closing():
+            self.door.tally.cut("idle")
+        super().timeout_keep_alive_handler()  # type: ignore[misc]
 
     def on_response_complete(self) -> None:
         """Wait for the next request; who still sends the body of one that was answered is not heard for long."""
@@ -141,12 +155,26 @@ class GuardedConnection(asyncio.Protocol):
         """True while a request is coming in."""
         return self.phase != "nothing"
 
+    @property
+    def _is_drained(self) -> bool:
+        """True while what comes is thrown away: after the end, or the rest of a body that was answered already."""
+        return self.is_ending or (self.phase == "body" and self.cycle.response_complete)
+
+    def _drain(self, size: int) -> None:
+        self._drained_bytes += size
+        if self._drained_bytes >= DRAIN_BYTES:
+            self.flow.pause_reading()
+
     def look(self, now: float) -> None:
         """Cut the connection off when it is past a deadline."""
+        if self._drained_bytes:
+            self._drained_bytes = 0
+            self.flow.resume_reading()
         if self.is_ending:
             if now > self._deadline:
                 self.abort()
         elif self._reads_too_slowly(now):
+            self.door.tally.cut("slow_reader")
             self.abort()
         elif self.phase != "nothing" and self.flow.read_paused:
             # That we read no further is not the sender's fault: it gets time again when we do.
@@ -157,14 +185,15 @@ class GuardedConnection(asyncio.Protocol):
     def make_room(self) -> None:
         """Go: somebody else needs the place."""
         if self.is_idle:
+            self.door.tally.cut("crowded")
             self.transport.close()
         else:
-            self.refuse(too_many_connections())
+            self.refuse(too_many_connections(), "crowded")
 
     def turn_away(self) -> None:
         """Have whoever is still sending a request come again: the collector stops."""
         if self.phase != "nothing" and not self.is_ending:
-            self.refuse(unavailable("the collector is stopping"))
+            self.refuse(unavailable("the collector is stopping"), "stopping")
 
     def abort(self) -> None:
         """Go at once, without a word."""
@@ -172,10 +201,14 @@ class GuardedConnection(asyncio.Protocol):
 
     def send_400_response(self, msg: str) -> None:
         """Answer what the parser could not read, in our form instead of uvicorn's plain text."""
-        self.refuse(self.problem or malformed_request())
+        if self.problem is None:
+            self.refuse(malformed_request(), "malformed")
+        else:
+            self.refuse(self.problem, "large_headers")
 
-    def refuse(self, error: HttpError) -> None:
+    def refuse(self, error: HttpError, reason: Reason) -> None:
         """Answer the request that is coming in with an error and end the connection."""
+        self.door.tally.cut(reason)
         cycle: Cycle | None = self.cycle
         if cycle is not None and not cycle.response_complete:
             if getattr(self, "pipeline", None):  # answers of earlier requests are owed first, in whatever state
@@ -191,27 +224,30 @@ class GuardedConnection(asyncio.Protocol):
             if cycle.response_started:
                 self.abort()
                 return
-        self._end_with(as_http(error))
+        self._end_with(error)
 
     def _time_out(self) -> None:
+        settings = self.door.settings
         if not self._has_spoken:
+            self.door.tally.cut("silent")
             self.transport.close()
-        elif self.phase == "body" and self.cycle.response_complete:
+        elif self.phase != "body":
+            self.refuse(request_timeout("headers", settings.headers_timeout_s), "slow_headers")
+        elif self.cycle.response_complete:
+            self.door.tally.cut("late_body")
             self.abort()
         else:
-            settings = self.door.settings
-            is_body = self.phase == "body"
-            seconds = settings.body_timeout_s if is_body else settings.headers_timeout_s
-            self.refuse(request_timeout("body" if is_body else "headers", seconds))
+            self.refuse(request_timeout("body", settings.body_timeout_s), "slow_body")
 
-    def _end_with(self, answer: bytes) -> None:
+    def _end_with(self, error: HttpError) -> None:
         """Write the last words, then wait a moment for the other end to have read them (RFC 9112, section 9.6)."""
         self.is_ending = True
         self._deadline = self.loop.time() + LINGER_S
         self.door.show_out(self, self.loop)
         if self.transport.is_closing():
             return
-        self.transport.write(answer)
+        self.door.tally.answer(error.status)
+        self.transport.write(as_http(error))
         self.transport.write_eof()
         self.flow.resume_reading()
 

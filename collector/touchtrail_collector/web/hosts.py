@@ -5,11 +5,14 @@ from __future__ import annotations
 from ipaddress import ip_address
 from typing import Final
 
+from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..settings import ServerSettings
+from .error_page import error_page, wants_page
 from .errors import send_error, wrong_host
 from .headers import header
+from .pages import Reader
 
 LOCAL_NAMES: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 ANY: Final = "*"
@@ -86,6 +89,10 @@ class HostCheck:
         if scope["type"] == "http":
             host = header(scope["headers"], b"host")
             if not self._hosts.allow_header(host):
-                await send_error(wrong_host(bare_name(host.decode("latin-1"))), scope, receive, send)
+                error = wrong_host(bare_name(host.decode("latin-1")))
+                if wants_page(scope):
+                    await error_page(Reader(Request(scope)), error)(scope, receive, send)
+                else:
+                    await send_error(error, scope, receive, send)
                 return
         await self._app(scope, receive, send)

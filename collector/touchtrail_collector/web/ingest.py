@@ -18,7 +18,7 @@ from ..domain.event import BodyUnreadable, mend_json
 from ..domain.source import Endpoint, SourceAck, SourceEvents, SourceRefusal, SourceRequest, SourceResponse
 from ..errors import PluginError, StoreUnavailable
 from ..services.collector import Collector, Done
-from ..services.ingest import QUARANTINE_BODY_BYTES, Ack, Prepared
+from ..services.ingest import QUARANTINE_BODY_BYTES, Ack, Checking, Prepared
 from ..store.engine import Receipt, RejectRow
 from ..store.sqlite.store import now_ms
 from .access import Doorkeeper, bearer_or_query_key
@@ -104,6 +104,17 @@ class EventGate:
         return await self._link.add(prepared)
 
 
+async def fairly(checking: Checking) -> Prepared:
+    """Check a batch and let other requests have their turn after each slice."""
+    while True:
+        try:
+            next(checking)
+        except StopIteration as ended:
+            prepared: Prepared = ended.value
+            return prepared
+        await asyncio.sleep(0)
+
+
 def tell(error: HttpError, scope: Scope) -> Response:
     """Return an error so that the page that sent can read it, unless it is told that it may not send at all."""
     answer = error.response()
@@ -180,7 +191,7 @@ class EventsEndpoint(IngestEndpoint):
         owner = self._doorkeeper.check_writer(scope, bearer_or_query_key(scope))
         body = await self._read(scope, receive)
         try:
-            prepared = self._gate.collector.ingest.prepare(body, source_id=owner.source_id, now_ms=now_ms())
+            prepared = await fairly(self._gate.collector.ingest.check(body, source_id=owner.source_id, now_ms=now_ms()))
         except BodyUnreadable as error:
             raise bad_body(error.code, error.message, error.field) from None
         if not self._stores:
@@ -207,6 +218,8 @@ class SourceEndpoint(IngestEndpoint):
 
     async def _handle(self, scope: Scope, receive: Receive) -> SourceResponse:
         collector = self._gate.collector
+        if self._shows_unknown_key(scope):
+            return self._endpoint.unauthorized
         body = await self._read(scope, receive)
         request = source_request(scope, body)
         try:
@@ -229,6 +242,17 @@ class SourceEndpoint(IngestEndpoint):
         receipt = await self._commit(prepared, f"a batch of source {self.name}")
         ack = SourceAck(accepted=receipt.stored, duplicates=receipt.duplicates, rejected=len(prepared.rejected))
         return self._endpoint.answer(ack, request)
+
+    def _shows_unknown_key(self, scope: Scope) -> bool:
+        """True where headers, path or query hold a key that lets nobody in: nothing more of it is read then."""
+        if self._endpoint.find_key is None:
+            return False
+        try:
+            key = self._endpoint.find_key(source_request(scope, b""))
+        except PluginError:  # counted and shown; the body may tell
+            return False
+        owner = self._gate.collector.find_owner(key) if key else None
+        return bool(key) and (owner is None or owner.kind != "write")
 
     def _read_batch(self, request: SourceRequest) -> SourceEvents:
         """Have the plugin read the request; a body it refuses is mended and read once more (see `mend_json`)."""

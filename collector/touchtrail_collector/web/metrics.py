@@ -8,16 +8,14 @@ in `_total`.
 
 from __future__ import annotations
 
-import platform
-import re
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, ProcessCollector, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.core import Metric
 from prometheus_client.registry import Collector as MetricSource
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -25,12 +23,22 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from touchtrail import __version__
-
 from ..services.collector import Collector
-from ..services.metrics import Health, Histogram, take_health
-from ..store.sqlite.figures import SQLITE_VERSION
+from ..services.metrics import take_health
+from .connections import DOOR_STATE, Door
 from .ingest import SourceEndpoint
+from .metric_family import (
+    REST,
+    build_family,
+    connection_families,
+    derivation_families,
+    door_families,
+    histogram_family,
+    labelled,
+    plugin_families,
+    request_family,
+    storage_families,
+)
 
 PATH_CLASSES: Final = {
     "/v1/events": "events",
@@ -46,12 +54,11 @@ PATH_CLASSES: Final = {
 }
 """A route's class of path; those of source plugins are `source`, what is not here is `other`."""
 
+UNREAD: Final = "unread"
+"""The class of what the door answers: without a whole request there is no path."""
+
 KEPT_S = 1.0
 """An answer is given again for so long: anybody on the bound address may ask."""
-
-MOST_CODES = 50
-CODE = re.compile(r"[a-z][a-z0-9_]{0,39}")
-REST = "other"
 
 
 class RequestTally:
@@ -109,17 +116,25 @@ class CountedRequests:
 
 
 class CollectorMetrics(MetricSource):
-    """Makes the metrics of one collector, each time anew; registered in a registry of its own."""
+    """Makes the metrics of one collector, each time anew; registered in a registry of its own.
 
-    def __init__(self, collector: Collector, requests: RequestTally) -> None:
+    Attributes:
+        door: where connections come in; None as long as nobody came through one.
+    """
+
+    def __init__(self, collector: Collector, requests: RequestTally, door: Door | None = None) -> None:
         self._collector = collector
         self._requests = requests
+        self.door = door
 
     def collect(self) -> Iterator[Metric]:
         """Yield every family."""
         health = take_health(self._collector)
         yield from door_families(health)
-        yield request_family(self._requests.read())
+        answers = {} if self.door is None else self.door.tally.answers()
+        yield request_family(self._requests.read() | {(UNREAD, status): n for status, n in answers.items()})
+        if self.door is not None:
+            yield from connection_families(self.door)
         commits = self._collector.commits
         yield histogram_family(
             "touchtrail_commit_duration_seconds", "Time from a group's first insert to its fsync.", commits.seconds
@@ -127,109 +142,14 @@ class CollectorMetrics(MetricSource):
         yield histogram_family(
             "touchtrail_commit_group_requests", "Requests and other jobs that shared a commit.", commits.requests
         )
+        yield labelled(
+            "touchtrail_commit_failures", "Requests and other jobs that could not be written.", "reason",
+            commits.failures(),
+        )  # fmt: skip
         yield from storage_families(health)
         yield from derivation_families(health)
         yield from plugin_families(health)
         yield build_family()
-
-
-def door_families(health: Health) -> Iterator[Metric]:
-    """Yield what came and what became of it: kept in the database, so a restart does not reset it."""
-    counters = {} if health.figures is None else health.figures.counters
-    if health.figures is not None:
-        accepted = "Events that were stored."
-        yield CounterMetricFamily("touchtrail_events_accepted", accepted, counters.get("accepted", 0))
-        duplicates = "Events that were there already."
-        yield CounterMetricFamily("touchtrail_events_duplicate", duplicates, counters.get("duplicate", 0))
-        rejected = CounterMetricFamily("touchtrail_events_rejected", "Events put into quarantine.", labels=["code"])
-        for code, n in sorted(rejects_by_code(counters).items()):
-            rejected.add_metric([code], n)
-        yield rejected
-        dropped = "Rejects that had to make room for newer ones, or grew too old."
-        yield CounterMetricFamily("touchtrail_quarantine_dropped", dropped, counters.get("quarantine_dropped", 0))
-        waiting = "Rejects that wait to be repaired and replayed."
-        yield gauge("touchtrail_quarantine_open", waiting, health.figures.open_rejects)
-        if health.figures.last_received is not None:
-            last = "When the newest event was received."
-            yield gauge("touchtrail_last_event_timestamp_seconds", last, health.figures.last_received / 1000)
-    yield gauge("touchtrail_ready", "1 while events are taken.", health.is_ready)
-    yield gauge("touchtrail_database_readable", "1 when the database answered.", health.figures is not None)
-
-
-def rejects_by_code(counters: Mapping[str, int]) -> dict[str, int]:
-    """Return rejects by code, at most `MOST_CODES` of them: plugins make codes too, and could make any number."""
-    by_code: Counter[str] = Counter()
-    for name, n in sorted(counters.items()):
-        kind, _, code = name.partition(":")
-        if kind == "rejected":
-            is_named = CODE.fullmatch(code) is not None and (code in by_code or len(by_code) < MOST_CODES)
-            by_code[code if is_named else REST] += n
-    return by_code
-
-
-def request_family(counts: Mapping[tuple[str, int], int]) -> Metric:
-    """Return the count of requests since the start."""
-    family = CounterMetricFamily(
-        "touchtrail_http_requests", "Requests by class of path and status.", labels=["path", "status"]
-    )
-    for (path, status), n in sorted(counts.items()):
-        family.add_metric([path, str(status)], n)
-    return family
-
-
-def histogram_family(name: str, documentation: str, histogram: Histogram) -> Metric:
-    """Return a histogram as Prometheus has them: each bucket counts the ones below it as well."""
-    counts, total = histogram.read()
-    family = HistogramMetricFamily(name, documentation)
-    below = 0
-    buckets: list[tuple[str, float]] = []
-    for bound, n in zip((*histogram.bounds, float("inf")), counts, strict=True):
-        below += n
-        buckets.append(("+Inf" if bound == float("inf") else f"{float(bound)}", below))
-    family.add_metric([], buckets, total)
-    return family
-
-
-def storage_families(health: Health) -> Iterator[Metric]:
-    """Yield what is on disk and what waits to get there."""
-    yield gauge("touchtrail_database_bytes", "Size of the database file.", health.database_bytes)
-    yield gauge("touchtrail_wal_bytes", "Size of the write-ahead log beside it.", health.wal_bytes)
-    if health.disk_free_bytes is not None:
-        yield gauge("touchtrail_disk_free_bytes", "Free space where the database is.", health.disk_free_bytes)
-    yield gauge(
-        "touchtrail_writer_backlog_requests", "Requests and other jobs that wait to be written.", health.backlog
-    )
-
-
-def derivation_families(health: Health) -> Iterator[Metric]:
-    """Yield how far reports are behind."""
-    if health.figures is not None:
-        yield gauge("touchtrail_projector_lag_events", "Events that reports do not have yet.", health.figures.waiting)
-        yield gauge("touchtrail_projector_lag_seconds", "How long the first of them has been waiting.", health.lag_s)
-    yield gauge("touchtrail_projector_failing", "1 while the derivation does not go on.", health.is_projector_failing)
-
-
-def plugin_families(health: Health) -> Iterable[Metric]:
-    """Return how plugins fare."""
-    failures = CounterMetricFamily("touchtrail_plugin_failures", "Failed calls into a plugin.", labels=["plugin"])
-    active = GaugeMetricFamily("touchtrail_plugin_active", "1 while a plugin takes part.", labels=["plugin"])
-    for plugin in health.plugins:
-        failures.add_metric([plugin.id], plugin.failures)
-        if plugin.state != "disabled":
-            active.add_metric([plugin.id], plugin.state == "active")
-    return failures, active
-
-
-def build_family() -> Metric:
-    """Return which versions run."""
-    family = GaugeMetricFamily("touchtrail_build_info", "Versions; always 1.", labels=["version", "python", "sqlite"])
-    family.add_metric([__version__, platform.python_version(), SQLITE_VERSION], 1)
-    return family
-
-
-def gauge(name: str, documentation: str, value: float) -> Metric:
-    """Return a gauge without labels."""
-    return GaugeMetricFamily(name, documentation, value)
 
 
 class MetricsEndpoint:
@@ -237,14 +157,16 @@ class MetricsEndpoint:
 
     def __init__(self, collector: Collector, requests: RequestTally) -> None:
         self._registry = CollectorRegistry()
-        self._registry.register(CollectorMetrics(collector, requests))
+        self._metrics = CollectorMetrics(collector, requests)
+        self._registry.register(self._metrics)
         ProcessCollector(registry=self._registry)
         self._lock = threading.Lock()
         self._text = b""
         self._made_at = float("-inf")
 
-    async def answer(self, _: Request) -> Response:
+    async def answer(self, request: Request) -> Response:
         """Answer with the numbers of this second."""
+        self._metrics.door = request.scope.get("state", {}).get(DOOR_STATE)
         return Response(await run_in_threadpool(self.render), media_type=CONTENT_TYPE_LATEST)
 
     def render(self) -> bytes:

@@ -104,18 +104,18 @@ def token_entries(doorkeeper: Doorkeeper) -> Iterator[Entry]:
 
 def page_entries(collector: Collector, doorkeeper: Doorkeeper) -> Iterator[Entry]:
     """Yield the pages of whoever is signed in, and how one gets there."""
-    first = Operation(path="/", summary="The first page", tag="pages", media_type="text/html", pages=(303,))
+    first = Operation(path="/", summary="The first page", tag="pages", media_type="text/html", pages=(303, 403, 429))
     show = Operation(
-        path="/sign-in", summary="The page to sign in at", tag="pages", media_type="text/html", pages=(403,)
+        path="/sign-in", summary="The page to sign in at", tag="pages", media_type="text/html", pages=(403, 429)
     )
     begin = Operation(
         path="/sign-in", summary="Begin a session with a one-time link or the password", tag="pages",
         request=(SignInBody,), request_types=("application/json", FORM), answer=SignedIn,
-        pages=(303, 401, 403, 429), errors=(413,),
+        pages=(303, 400, 401, 403, 413, 429),
     )  # fmt: skip
     end = Operation(
         path="/sign-out", summary="End the session", tag="pages", request=(SignOutForm,), request_types=(FORM,),
-        answer=SignedOut, pages=(303,), errors=(413,),
+        answer=SignedOut, pages=(303, 400, 403, 413, 429),
     )  # fmt: skip
     sign_in = SignInEndpoint(collector, doorkeeper)
     yield Entry(

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import queue
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from math import ceil
+from types import FrameType
 from typing import Literal
 
 import uvicorn
@@ -23,8 +26,44 @@ from .protocol import guarded_protocol
 
 logger = logging.getLogger("touchtrail_collector.web")
 
-REFUSED_AT, CUT_AT = 0.7, 0.9
-"""When, of the time that a stop may take, requests that are still coming in are refused, and all others cut off."""
+REFUSED_AT, CUT_AT, LATE_AT = 0.6, 0.7, 0.85
+"""When, of the time that a stop may take, requests that are still coming in are refused and reports interrupted, all
+connections cut off, and the process ended whatever is still under way. What is left before that is the database's."""
+
+
+class StopClock:
+    """Measures the time from the first signal on, and ends the process when the orderly way takes too long.
+
+    What may still be under way then, a commit on a disk that hangs or a report's arithmetic, was answered to nobody,
+    and a start after it finds the database as after a kill.
+
+    Args:
+        allowed_s: how long a stop may take in all.
+        on_late: called in a thread of its own when that time is nearly over; does not return.
+    """
+
+    def __init__(self, allowed_s: float, on_late: Callable[[float], object]) -> None:
+        self._allowed_s = allowed_s
+        self._on_late = on_late
+        # A signal handler may put into this queue whatever it interrupted, and start a thread safely never.
+        self._told: queue.SimpleQueue[float] = queue.SimpleQueue()
+        self._ends_at: float | None = None
+        threading.Thread(target=self._watch, name="touchtrail-stop", daemon=True).start()
+
+    def start(self) -> None:
+        """Note the signal; those that follow it change nothing."""
+        if self._ends_at is None:
+            self._ends_at = time.monotonic() + self._allowed_s
+            self._told.put(self._ends_at)
+
+    def left_s(self) -> float:
+        """Return how much of the time is left; all of it where there was no signal."""
+        return self._allowed_s if self._ends_at is None else max(self._ends_at - time.monotonic(), 0.0)
+
+    def _watch(self) -> None:
+        ends_at = self._told.get()
+        time.sleep(max(ends_at - (1 - LATE_AT) * self._allowed_s - time.monotonic(), 0.0))
+        self._on_late(self.left_s())
 
 
 class Server(uvicorn.Server):
@@ -34,10 +73,23 @@ class Server(uvicorn.Server):
     and then: what comes after the server, the database's orderly end, would never run.
     """
 
-    def __init__(self, config: uvicorn.Config, on_listening: Callable[[], None], drain_s: float) -> None:
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        collector: Collector,
+        on_listening: Callable[[], None],
+        on_told: Callable[[], None],
+    ) -> None:
         super().__init__(config)
-        self._drain_s = drain_s
+        self._collector = collector
+        self._drain_s = collector.settings.server.shutdown_timeout_s
         self._on_listening = on_listening
+        self._on_told = on_told
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Take note of a signal."""
+        self._on_told()
+        super().handle_exit(sig, frame)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start, then tell."""
@@ -50,8 +102,10 @@ class Server(uvicorn.Server):
 
         uvicorn alone would cancel requests when the time is up, and answer them with a 500 in plain text.
         """
+        self._collector.stop_taking()
         loop = asyncio.get_running_loop()
         timers = [
+            loop.call_later(self._drain_s * REFUSED_AT, self._collector.store.end_reports),
             loop.call_later(self._drain_s * REFUSED_AT, self._end_requests, "turn_away"),
             loop.call_later(self._drain_s * CUT_AT, self._end_requests, "abort"),
         ]
@@ -60,6 +114,8 @@ class Server(uvicorn.Server):
         finally:
             for timer in timers:
                 timer.cancel()
+            # The event loop ends only after the threads that it waits for.
+            self._collector.store.end_reports()
 
     def _end_requests(self, how: Literal["turn_away", "abort"]) -> None:
         for connection in list(self.server_state.connections):
@@ -116,11 +172,14 @@ def url_of(bound: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def make_server(collector: Collector, bound: socket.socket, on_listening: Callable[[str], None]) -> Server:
+def make_server(
+    collector: Collector, bound: socket.socket, on_listening: Callable[[str], None], on_told: Callable[[], None]
+) -> Server:
     """Return a server for the collector; `run(sockets=[bound])` serves until it is told to stop.
 
     Args:
         on_listening: called with the URL as soon as connections are accepted.
+        on_told: called, inside the signal handler, when it is told to stop.
     """
     url = url_of(bound)
     collector.announce(url)
@@ -140,13 +199,13 @@ def make_server(collector: Collector, bound: socket.socket, on_listening: Callab
         # Nothing here speaks it, and a connection handed over to it would be guarded by nobody.
         ws="none",
     )
-    return Server(config, lambda: on_listening(url), settings.shutdown_timeout_s)
+    return Server(config, collector, lambda: on_listening(url), on_told)
 
 
-def serve(collector: Collector, on_listening: Callable[[str], None]) -> None:
-    """Serve until SIGTERM or SIGINT; then finish what was begun, write it and give the file back."""
+def serve(collector: Collector, on_listening: Callable[[str], None], on_told: Callable[[], None]) -> None:
+    """Serve until SIGTERM or SIGINT, then finish what was begun; `make_server` says what the arguments are."""
     bound = bind(collector.settings.server.host, collector.settings.server.port)
     try:
-        make_server(collector, bound, on_listening).run(sockets=[bound])
+        make_server(collector, bound, on_listening, on_told).run(sockets=[bound])
     finally:
         bound.close()

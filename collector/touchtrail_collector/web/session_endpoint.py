@@ -18,6 +18,7 @@ from starlette.types import Receive, Scope, Send
 from ..services.sessions import Session
 from .access import Doorkeeper
 from .body import read_body
+from .error_page import error_page, wants_page
 from .errors import HttpError, bad_body, wrong_csrf_token
 from .headers import SECURITY_HEADERS, header
 from .pages import Reader, page
@@ -55,19 +56,21 @@ class SessionEndpoint:
         await sealed(answer)(scope, receive, send)
 
     async def _answer(self, request: Request) -> Response:
+        form: Form = {}
         try:
             session = self._doorkeeper.check_session(request.scope)
+            if AGAIN in request.query_params:
+                return RedirectResponse(own_address(request.url.remove_query_params(AGAIN)), 303)
+            if request.method not in SAFE_METHODS:
+                form = await read_form(request) if is_form(request.scope) else {}
+                check_csrf(request, session, form)
+            return await self._serve(request, session, form)
         except HttpError as error:
             if error.status == 401 and reads_pages(request.scope):
                 return way_in(request)
-            raise
-        if AGAIN in request.query_params:
-            return RedirectResponse(own_address(request.url.remove_query_params(AGAIN)), 303)
-        form: Form = {}
-        if request.method not in SAFE_METHODS:
-            form = await read_form(request) if is_form(request.scope) else {}
-            check_csrf(request, session, form)
-        return await self._serve(request, session, form)
+            if not wants_page(request.scope):
+                raise
+            return error_page(Reader(request, form.get("lang")), error)
 
 
 def sealed(answer: Response) -> Response:

@@ -21,6 +21,7 @@ from ..services.sessions import Session
 from .access import Doorkeeper
 from .answer import json_response
 from .body import read_body
+from .error_page import error_page, wants_page
 from .errors import (
     HttpError,
     bad_body,
@@ -106,12 +107,16 @@ class SignInEndpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI request."""
-        self._doorkeeper.check_address(scope)
         request = Request(scope, receive)
         try:
+            self._doorkeeper.check_address(scope)
             answer = await self._answer_post(request) if request.method == "POST" else self._show(request)
         except ClientDisconnect:
             return
+        except HttpError as error:
+            if not wants_page(scope):
+                raise
+            answer = error_page(Reader(request), error)
         await sealed(answer)(scope, receive, send)
 
     def _show(self, request: Request) -> Response:
@@ -127,7 +132,7 @@ class SignInEndpoint:
 
     def _page(self, reader: Reader, status: int = 200, *, keeps: str = "", **values: object) -> Response:
         given = {"wrong": "", "said": "", "link": "", "is_confidential": True, "has_password": self._password.is_set}
-        return page("sign_in", reader, status, keeps=keeps, **given | values)
+        return page("sign_in", reader, status, path="", keeps=keeps, **given | values)
 
     async def _answer_post(self, request: Request) -> Response:
         if not is_form(request.scope):

@@ -75,13 +75,17 @@ def endpoints_of(settings: SegmentSettings) -> tuple[Endpoint, ...]:
     reads = {path: partial(read_call, kind=kind, settings=settings) for path, kind in calls.items()}
     reads |= {path: partial(read_batch, settings=settings) for path in BATCH_PATHS}
     return (
-        *(Endpoint(path=path, read=read, answer=answer, unauthorized=UNAUTHORIZED) for path, read in reads.items()),
+        *(
+            Endpoint(path=path, read=read, answer=answer, unauthorized=UNAUTHORIZED, find_key=find_key_before_body)
+            for path, read in reads.items()
+        ),
         Endpoint(
             path="/v1/projects/{key}/settings",
             methods=("GET",),
             read=read_settings_request,
             answer=partial(answer_settings, settings=settings),
             unauthorized=UNAUTHORIZED,
+            find_key=key_of_path,
         ),
     )
 
@@ -198,17 +202,36 @@ def find_key(request: SourceRequest, in_body: Any) -> str | None:
     """
     if isinstance(in_body, str) and in_body:
         return in_body
-    scheme, _, credentials = request.headers.get("authorization", "").partition(" ")
-    credentials = credentials.strip()
-    if scheme.lower() == "basic":
+    scheme, credentials = authorization_of(request)
+    if scheme == "bearer" and credentials:
+        return credentials
+    return find_key_before_body(request)
+
+
+def find_key_before_body(request: SourceRequest) -> str | None:
+    """Return the write key that stands before the body: the user name of Basic, or `?writeKey=`.
+
+    A Bearer token says nothing before the body is known, see `find_key`.
+    """
+    scheme, credentials = authorization_of(request)
+    if scheme == "basic":
         try:
             decoded = base64.b64decode(credentials + "=" * (-len(credentials) % 4)).decode()
         except (binascii.Error, ValueError):
             return None
         return decoded.partition(":")[0] or None
-    if scheme.lower() == "bearer" and credentials:
-        return credentials
-    return request.query.get("writeKey") or None
+    return None if scheme == "bearer" and credentials else request.query.get("writeKey") or None
+
+
+def authorization_of(request: SourceRequest) -> tuple[str, str]:
+    """Return scheme, in lower case, and credentials of a request."""
+    scheme, _, credentials = request.headers.get("authorization", "").partition(" ")
+    return scheme.lower(), credentials.strip()
+
+
+def key_of_path(request: SourceRequest) -> str | None:
+    """Return the write key that stands in the path."""
+    return request.path_params.get("key")
 
 
 def answer(ack: SourceAck, request: SourceRequest) -> SourceResponse:
@@ -218,7 +241,7 @@ def answer(ack: SourceAck, request: SourceRequest) -> SourceResponse:
 
 def read_settings_request(request: SourceRequest) -> SourceEvents:
     """Read the request of analytics.js for its settings: it brings no events, only the key."""
-    return SourceEvents(key=request.path_params.get("key"), events=())
+    return SourceEvents(key=key_of_path(request), events=())
 
 
 def answer_settings(ack: SourceAck, request: SourceRequest, *, settings: SegmentSettings) -> SourceResponse:

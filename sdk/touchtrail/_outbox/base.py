@@ -39,11 +39,11 @@ class Clocks:
         """Ask for the time of day anew, as a forked child should."""
         wall_s = self._wall()
         # A time no record can hold would make every event look old, or young for ever.
-        self._began_s = (wall_s if 0 <= wall_s < _LAST_S else 0.0) - self.steady()
+        self.began_s = (wall_s if 0 <= wall_s < _LAST_S else 0.0) - self.steady()
 
     def now_s(self) -> float:
         """Return epoch seconds; the difference of two of them is the time that truly passed."""
-        return self._began_s + self.steady()
+        return self.began_s + self.steady()
 
 
 class Batch(NamedTuple):

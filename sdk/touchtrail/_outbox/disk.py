@@ -76,6 +76,7 @@ class DiskOutbox(SpoolFiles):
 
         Not all at once: when these are done, ``take`` goes on with the next.
         """
+        self._check_descriptors()
         if not self._spool.exists():
             return False
         taken: list[Segment] = []
@@ -93,11 +94,14 @@ class DiskOutbox(SpoolFiles):
             with self._lock:
                 own = [segment for segment in self._segments if segment.is_own]
                 others = [segment for segment in self._segments if not segment.is_own]
-                self._segments = deque([*others, *taken, *own])
+                # Another thread may have found meanwhile that our locks are gone.
+                held = [segment for segment in taken if self._spool.is_claimed(segment.owner)]
+                self._segments = deque([*others, *held, *own])
         return bool(taken)
 
     def shed(self) -> None:
         """Give up events when the folder is over its limit: page views, then carts, then orders, oldest first."""
+        self._check_descriptors()
         own = self._size()
         if not own:
             return
@@ -134,6 +138,7 @@ class DiskOutbox(SpoolFiles):
 
         To be called every few minutes, or more often.
         """
+        self._check_descriptors()
         with self._lock:
             if self._active is not None and not self._active.is_whole():
                 self._retire()
@@ -143,6 +148,14 @@ class DiskOutbox(SpoolFiles):
             if segment is not self._active and waited_s - segment.noted_s >= WAIT_UNIT_S:
                 with suppress(OSError):
                     segment.note_waited(waited_s)
+
+    def _check_descriptors(self) -> bool:
+        """Begin anew when somebody closed what we hold open; return whether that was so."""
+        with self._lock:
+            is_lost = not self._spool.is_whole()
+            if is_lost:
+                self._begin_anew()
+            return is_lost
 
     def _take_from(self, segment: Segment, max_events: int, max_bytes: int) -> Batch | None:
         while not segment.is_done():
@@ -165,6 +178,8 @@ class DiskOutbox(SpoolFiles):
 
     def _stumble(self, segment: Segment, problem: OSError) -> None:
         """Let a file that cannot be read wait; the third time it is set aside, so that it holds up nothing."""
+        if self._check_descriptors():
+            return
         self._on_problem(problem)
         segment.faults += 1
         segment.again_at_s = self._clocks.steady() + _TRY_AGAIN_S

@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from touchtrail.errors import EventRefusedError
+from touchtrail.errors import EventRefusedError, is_thrown_in
 from touchtrail.options import Options
 
 from .base import REPORT, Batch, Clock, Clocks, Limits, Loss, Mark
@@ -81,6 +81,8 @@ class Outbox:
             try:
                 disk.append(payload, shed_class)
             except OSError as problem:
+                if is_thrown_in(problem):
+                    raise
                 self._set_disk_aside(problem)
             else:
                 self._disk_again_at = 0.0

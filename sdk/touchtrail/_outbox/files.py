@@ -7,17 +7,20 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from errno import EDQUOT, EFBIG, ENOSPC
+from errno import EBADF, EDQUOT, EFBIG, ENOSPC
 from typing import Final
 
 from touchtrail._envelope import ORDER
-from touchtrail.errors import EventRefusedError
+from touchtrail.errors import EventRefusedError, is_thrown_in
 
 from .base import REPORT, Clocks, Limits, Loss
 from .record import pack
 from .segment import HEADER_BYTES, Segment
 from .spool import Spool
 
+_tell = os.lseek
+_pwrite = os.pwrite
+_FROM_HERE: Final = os.SEEK_CUR
 _REPORT_ROOM: Final = 16
 """A file may be longer by this part for reports of losses, which must fit in beside a full spool."""
 
@@ -74,23 +77,29 @@ class SpoolFiles:
             EventRefusedError: the spool is full.
             OSError: the disk is full, read-only, or not ours.
         """
-        record = pack(payload, shed_class, self._clocks.now_s())
+        clocks = self._clocks
+        record = pack(payload, shed_class, clocks.began_s + clocks.steady())
         size = len(record)
         with self._lock:
             active = self._active
             if active is None or active.size + size > self._segment_bytes:
                 active = self._file_for(shed_class)
             try:
-                if os.write(active.writer, record) != size:
+                if _tell(active.writer, 0, _FROM_HERE) != active.mark:
+                    raise OSError(EBADF, "somebody closed the spool's file and opened another")
+                # Appended wherever the file ends, because of ``O_APPEND``; only the place of the mark stays untouched.
+                if _pwrite(active.writer, record, active.size) != size:
                     raise OSError(ENOSPC, "the disk took only a part of an event")
             # Whatever it is: a signal handler of the shop's may raise here as well. After this nothing is called until
             # all counts are right, and so nothing can raise.
             except BaseException as problem:
-                self._undo_write(active, problem)
-                raise
+                if not self._undo_write(active, problem):
+                    raise
+                return self.append(payload, shed_class)
             active.size += size
             active.appended += 1
             self.appended += 1
+        return None
 
     def append_report(self, payload: bytes) -> None:
         """Take a report of losses; it fits in beside a full spool. Raises as ``append``."""
@@ -132,6 +141,8 @@ class SpoolFiles:
 
     def _file_for(self, shed_class: int) -> Segment:
         """Return the file that the next event goes into; the one in use is full, or there is none."""
+        if not self._spool.is_whole():
+            self._begin_anew()
         active = self._active
         room = self._segment_bytes // _REPORT_ROOM
         if active is not None and shed_class == REPORT and active.size < self._segment_bytes + room:
@@ -152,15 +163,29 @@ class SpoolFiles:
     def _size(self) -> int:
         return sum(segment.size for segment in list(self._segments))
 
-    def _undo_write(self, active: Segment, problem: BaseException) -> None:
-        """Cut off what was written of an event that is not taken; a file that does not work is used no more."""
-        is_cut = False
-        with suppress(OSError):
-            os.ftruncate(active.writer, active.size)
-            is_cut = True
+    def _undo_write(self, active: Segment, problem: BaseException) -> bool:
+        """Cut off what was written of an event that is not taken; a file that does not work is used no more.
+
+        Returns:
+            Whether the event can be tried once more: it failed because the file's descriptor was no longer ours.
+        """
+        is_of_disk = isinstance(problem, OSError) and not is_thrown_in(problem)
+        if is_of_disk and not active.has_writer():
+            self._begin_anew()
+            return True
         is_full = isinstance(problem, OSError) and problem.errno in (ENOSPC, EDQUOT, EFBIG)
-        if not is_cut or (isinstance(problem, OSError) and not is_full):
+        if not active.cut_back() or (is_of_disk and not is_full):
             self._retire()
+        return False
+
+    def _begin_anew(self) -> None:
+        """Leave every file to be adopted: whoever closed our descriptors let go of our locks with them."""
+        for segment in self._segments:
+            self.settled += segment.appended - segment.settled
+            segment.leave()
+        self._segments.clear()
+        self._active = None
+        self._spool.forget()
 
     def _retire(self) -> None:
         """Append no more to the file in use; the next event begins another."""
@@ -215,6 +240,5 @@ class SpoolFiles:
         return None
 
     def _let_go_of(self, segment: Segment) -> None:
-        owner = segment.name.rpartition("-")[0]
-        if not segment.is_own and not any(other.name.startswith(owner) for other in self._segments):
-            self._spool.release(owner)
+        if not segment.is_own and not any(other.owner == segment.owner for other in self._segments):
+            self._spool.release(segment.owner)

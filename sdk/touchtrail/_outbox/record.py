@@ -7,6 +7,7 @@ of all before it (4).
 from __future__ import annotations
 
 from struct import Struct
+from struct import error as StructError  # noqa: N812 - a class, whatever its name
 from typing import Final, NamedTuple
 from zlib import crc32
 
@@ -47,9 +48,10 @@ class Scan(NamedTuple):
 
 def pack(payload: bytes, shed_class: int, taken_s: float) -> bytes:
     """Return the event as one record; a time of day before 1970 or after 2106 becomes the nearest there is."""
-    if not 0 <= taken_s < _TIMES:
-        taken_s = 0 if taken_s < 0 else _TIMES - 1
-    body = _pack_head(MAGIC, len(payload), int(taken_s), shed_class) + payload
+    try:
+        body = _pack_head(MAGIC, len(payload), int(taken_s), shed_class) + payload
+    except (StructError, ValueError, OverflowError):
+        body = _pack_head(MAGIC, len(payload), 0 if taken_s < 0 else _TIMES - 1, shed_class) + payload
     return body + _pack_crc(crc32(body))
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import stat
 from contextlib import suppress
+from errno import ENOSPC
 from struct import Struct
 from typing import Final
 from zlib import crc32
 
+from .own import is_at_mark, new_mark
 from .record import MAX_RECORD, Record, Scan, scan
 
 _SIGNATURE: Final = b"touchtrail-spool"
@@ -38,13 +40,19 @@ class Segment:
         size: how many bytes hold finished records; the owner's appends make it grow.
         is_own: whether this process wrote the file and so knows how many events are in it.
         since_s: steady seconds from which on the file's newest event is known to wait.
+
+    Attributes:
+        writer: descriptor to append through, with ``pwrite``; -1 = nothing more is appended.
+        mark: where both descriptors stand, by which each is known to be ours still.
     """
 
     def __init__(self, folder: int, name: str, *, size: int, is_own: bool, since_s: float) -> None:
         self._folder = folder
         self._file = -1
         self.writer = -1
+        self.mark = new_mark()
         self.name = name
+        self.owner = name.rpartition("-")[0]
         self.size = size
         self.is_own = is_own
         self.delivered_to = HEADER_BYTES
@@ -64,7 +72,9 @@ class Segment:
         segment = cls(folder, name, size=HEADER_BYTES, is_own=True, since_s=since_s)
         segment.writer = os.open(name, flags, 0o600, dir_fd=folder)
         try:
-            _write_whole(segment.writer, _header(HEADER_BYTES))
+            os.lseek(segment.writer, segment.mark, os.SEEK_SET)
+            if os.pwrite(segment.writer, _header(HEADER_BYTES), 0) != HEADER_BYTES:
+                raise OSError(ENOSPC, "the disk took only a part of a header")
             # Opened now: should somebody unlink or replace the file, its events can still be read.
             segment._open()
         except BaseException:
@@ -116,6 +126,8 @@ class Segment:
             Why only this process remembers it: the header could not be written. The next call writes it again.
         """
         self.delivered_to = place
+        if self._folder < 0:
+            return None
         try:
             os.pwrite(self._open(), _slot(place), len(_SIGNATURE))
         except OSError as problem:
@@ -161,7 +173,28 @@ class Segment:
     def is_whole(self) -> bool:
         """Say whether the file that is appended to is still there, and as long as it was made."""
         facts = os.fstat(self.writer)
-        return facts.st_nlink > 0 and facts.st_size >= self.size
+        return self.has_writer() and facts.st_nlink > 0 and facts.st_size >= self.size
+
+    def has_writer(self) -> bool:
+        """Say whether ``writer`` still means this file: somebody may have closed it and opened another."""
+        return is_at_mark(self.writer, self.mark)
+
+    def cut_back(self) -> bool:
+        """Cut off what was written of a record that is not taken; False where that cannot be done."""
+        try:
+            if self.has_writer():
+                os.ftruncate(self.writer, self.size)
+                return True
+        except OSError:
+            pass
+        return False
+
+    def leave(self) -> None:
+        """Have no more to do with the file, because its lock is gone: whoever adopts it goes on."""
+        self.close()
+        self.is_own = False
+        self.appended = self.settled = 0
+        self._folder = -1
 
     def delete(self) -> None:
         """Remove the file."""
@@ -182,14 +215,15 @@ class Segment:
     def close_writer(self) -> None:
         """Append no more."""
         file, self.writer = self.writer, -1
-        if file >= 0:
-            with suppress(OSError):
-                os.close(file)
+        self._close(file)
 
     def close_reader(self) -> None:
         """Give the reader's descriptor back; reading again opens it again."""
         file, self._file = self._file, -1
-        if file >= 0:
+        self._close(file)
+
+    def _close(self, file: int) -> None:
+        if is_at_mark(file, self.mark):
             with suppress(OSError):
                 os.close(file)
 
@@ -210,8 +244,9 @@ class Segment:
         self.size, self.delivered_to, self.noted_s = len(content), HEADER_BYTES, 0.0
 
     def _open(self) -> int:
-        if self._file < 0:
+        if not is_at_mark(self._file, self.mark):
             self._file = os.open(self.name, os.O_RDWR | _FLAGS, dir_fd=self._folder)
+            os.lseek(self._file, self.mark, os.SEEK_SET)
         return self._file
 
 

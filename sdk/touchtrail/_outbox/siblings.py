@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import Final
 
 from .base import Clocks, Loss
+from .own import Held
 from .record import MAX_RECORD
 from .segment import Segment
 from .spool import Spool, locking, try_lock
@@ -35,15 +36,12 @@ class Siblings:
         self._max_age_s = max_age_s
         self._on_loss = on_loss
         self._clocks = clocks
-        self._keeper = -1
+        self._keeper = Held()
         self.forget()
 
     def forget(self) -> None:
         """Begin anew in a forked child: the parent goes on looking after the folders."""
-        keeper, self._keeper = self._keeper, -1
-        if keeper >= 0:
-            with suppress(OSError):
-                os.close(keeper)
+        self._keeper.close()
         self._looked_at_s: float | None = None
         self.waiting: dict[str, int] = {}
 
@@ -68,10 +66,10 @@ class Siblings:
         self.forget()
 
     def _is_keeper(self) -> bool:
-        if self._keeper < 0:
+        if not self._keeper.is_ours():
             with locking:
                 self._keeper = try_lock(self._base)
-        return self._keeper >= 0
+        return self._keeper.number >= 0
 
     def _look_into(self, path: str, passed_s: float) -> int:
         spool = Spool(path)

@@ -13,6 +13,7 @@ from typing import Final
 from touchtrail._forks import lock_against_forks
 from touchtrail.options import Options, default_spool_dir
 
+from .own import Held
 from .segment import DRAFT, SET_ASIDE
 
 _FLAGS: Final = os.O_CLOEXEC | os.O_NOFOLLOW if os.name == "posix" else 0
@@ -39,25 +40,33 @@ class Spool:
     def __init__(self, path: str) -> None:
         self._path = path
         self._owner = ""
-        self._locks: dict[str, int] = {}
-        self._turn = -1
-        self._removed: list[int] = []
-        self.folder = -1
+        self._locks: dict[str, Held] = {}
+        self._turn = Held()
+        self._removed: list[Held] = []
+        self._folder = Held()
+
+    @property
+    def folder(self) -> int:
+        """The folder's descriptor; -1 = not open."""
+        return self._folder.number
 
     def forget(self) -> None:
         """Close every descriptor, as a forked child must: a copy of the parent's lock would outlive the parent."""
         with locking:
-            descriptors = (*self._locks.values(), *self._removed, self._turn, self.folder)
-            self._owner, self._locks, self._removed, self._turn, self.folder = "", {}, [], -1, -1
-            for descriptor in descriptors:
-                if descriptor >= 0:
-                    with suppress(OSError):
-                        os.close(descriptor)
+            held = (*self._locks.values(), *self._removed, self._turn, self._folder)
+            self._owner, self._locks, self._removed, self._turn, self._folder = "", {}, [], Held(), Held()
+            for each in held:
+                each.close()
+
+    def is_whole(self) -> bool:
+        """Say whether every descriptor still is what it was; somebody may have closed them, and so our locks too."""
+        held = (self._folder, self._turn, *self._locks.values(), *self._removed)
+        return all(each.number < 0 or each.is_ours() for each in held)
 
     def exists(self) -> bool:
         """Open the folder if it is there; say whether it is."""
         if self.folder < 0 and os.path.isdir(self._path):
-            self.folder = _open_folder(self._path)
+            self._folder = Held(_open_folder(self._path))
         return self.folder >= 0
 
     def open(self) -> str:
@@ -68,12 +77,12 @@ class Spool:
         """
         if self.folder >= 0 and not os.fstat(self.folder).st_nlink:
             # Somebody removed the folder: begin a new one. Files of the old one can still be read through it.
-            self._removed.append(self.folder)
-            self._owner, self.folder = "", -1
+            self._removed.append(self._folder)
+            self._owner, self._folder = "", Held()
         if not self._owner:
             if self.folder < 0:
                 os.makedirs(self._path, mode=0o700, exist_ok=True)
-                self.folder = _open_folder(self._path)
+                self._folder = Held(_open_folder(self._path))
             self._owner = self._claim_new_name()
         return self._owner
 
@@ -112,7 +121,7 @@ class Spool:
                 os.close(lock)
                 raise
             if held:
-                self._locks[owner] = lock
+                self._locks[owner] = Held(lock)
             else:
                 os.close(lock)
         return held
@@ -127,26 +136,26 @@ class Spool:
         import fcntl
 
         with locking:
-            if self._turn < 0:
-                self._turn = os.open(".", os.O_RDONLY | os.O_DIRECTORY | _FLAGS, dir_fd=self.folder)
+            if self._turn.number < 0:
+                self._turn = Held(os.open(".", os.O_RDONLY | os.O_DIRECTORY | _FLAGS, dir_fd=self.folder))
         try:
-            fcntl.flock(self._turn, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(self._turn.number, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             yield False
             return
         try:
             yield True
         finally:
-            fcntl.flock(self._turn, fcntl.LOCK_UN)
+            fcntl.flock(self._turn.number, fcntl.LOCK_UN)
 
     def release(self, owner: str) -> None:
         """Remove a lock whose files are all gone."""
         with locking:
-            lock = self._locks.pop(owner, -1)
-            if lock >= 0:
+            lock = self._locks.pop(owner, None)
+            if lock is not None:
                 with suppress(OSError):
                     os.unlink(owner + _LOCK_SUFFIX, dir_fd=self.folder)
-                os.close(lock)
+                lock.close()
 
     def held_for_others(self) -> int:
         """Return how many dead processes' locks this process holds."""
@@ -232,8 +241,8 @@ def spool_folder(options: Options) -> str:
     return os.path.abspath(os.path.join(base, sender))
 
 
-def try_lock(path: str) -> int:
-    """Return a descriptor that holds the folder's lock as long as it is open, or -1 when another process has it.
+def try_lock(path: str) -> Held:
+    """Return what holds the folder's lock as long as it is open; nothing is held when another process has it.
 
     Raises:
         OSError: no such folder, or it knows no locks.
@@ -247,9 +256,9 @@ def try_lock(path: str) -> int:
         except OSError as problem:
             os.close(folder)
             if isinstance(problem, BlockingIOError):
-                return -1
+                return Held()
             raise
-    return folder
+    return Held(folder)
 
 
 def _open_folder(path: str) -> int:

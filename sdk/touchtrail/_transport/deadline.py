@@ -6,6 +6,7 @@ a byte of the body, would hold the worker for hours. Here every operation gets w
 
 from __future__ import annotations
 
+import os
 import socket
 import ssl
 import time
@@ -24,11 +25,11 @@ _TLS_RECORD_BYTES: Final = 16_384
 class Deadline:
     """When the request that is under way, and the connection for it, must be done; one request at a time.
 
-    Args:
-        connection: the socket that is open, for a forked child to let go of.
+    Attributes:
+        stream: the connection that is open, for a forked child to let go of.
     """
 
-    connection: socket.socket | None = None
+    stream: DeadlineStream | None = None
 
     def __init__(self) -> None:
         self._until_s = self._connected_until_s = 0.0
@@ -96,8 +97,10 @@ class DeadlineStream(httpcore.NetworkStream):
     """A connection; the time limits httpcore gives are not looked at."""
 
     def __init__(self, connection: socket.socket, deadline: Deadline) -> None:
-        self._socket = deadline.connection = connection
+        self._socket = connection
         self._deadline = deadline
+        self._identity = os.fstat(connection.fileno())
+        deadline.stream = self
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         """Return what has come; empty at the end."""
@@ -120,7 +123,14 @@ class DeadlineStream(httpcore.NetworkStream):
 
     def close(self) -> None:
         """Close the connection."""
+        self._let_go_of_strangers()
         self._socket.close()
+
+    def forget(self) -> None:
+        """Let go of the parent's connection in a forked child, without a word to the other side."""
+        self._let_go_of_strangers()
+        if (descriptor := self._socket.detach()) >= 0:
+            os.close(descriptor)
 
     def start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
@@ -143,8 +153,18 @@ class DeadlineStream(httpcore.NetworkStream):
         if info == "ssl_object":
             return self._socket if isinstance(self._socket, ssl.SSLSocket) else None
         if info == "is_readable":
+            self._let_go_of_strangers()
             return is_readable(self._socket)
         return self._socket if info == "socket" else None
+
+    def _let_go_of_strangers(self) -> None:
+        """Forget the descriptor if somebody closed it: a request must not go into what was opened in its place."""
+        try:
+            is_ours = os.path.samestat(os.fstat(self._socket.fileno()), self._identity)
+        except OSError:
+            is_ours = False
+        if not is_ours:
+            self._socket.detach()
 
 
 class TunnelledTls(httpcore.NetworkStream):

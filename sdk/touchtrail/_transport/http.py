@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import codecs
-import os
 import zlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -130,9 +129,8 @@ class _Line:
             raise TransportError(_text(problem)) from problem
 
     def forget(self) -> None:
-        connection = self.deadline.connection
-        if connection is not None and (descriptor := connection.detach()) >= 0:
-            os.close(descriptor)
+        if self.deadline.stream is not None:
+            self.deadline.stream.forget()
 
     def _read(self, response: httpcore.Response) -> Reply:
         fields = {name.lower(): value.decode("latin-1") for name, value in response.headers}

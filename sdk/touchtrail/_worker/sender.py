@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 _GZIP_LEVEL: Final = 1
 _GZIP_WINDOW: Final = 31
 
+# What a person did not agree to is kept nowhere, not for mending either.
+_NO_CONSENT: Final = "no_consent"
 _CODE: Final = re.compile(r"[a-z_]{1,40}")
 
 
@@ -169,12 +171,15 @@ class Sender:
 
     def _bury(self, payload: bytes, reject: Reject, *, is_unseen: bool = False) -> None:
         code, field = reject.code, reject.field
-        letter = {"code": code, "field": field, "message": reject.message, "event": msgspec.Raw(payload)}
-        self._outbox.keep_dead_letter(msgspec.json.encode(letter) + b"\n")
+        is_kept = code != _NO_CONSENT
+        if is_kept:
+            letter = {"code": code, "field": field, "message": reject.message, "event": msgspec.Raw(payload)}
+            self._outbox.keep_dead_letter(msgspec.json.encode(letter) + b"\n")
         self._tally.reject(code, is_unseen=is_unseen)
         # The field's name may be a customer's word, and a proxy may answer anything: neither belongs in a log.
         shown = code if _CODE.fullmatch(code) else "another code"
-        self._tally.say(f"rejected:{shown}", f"the collector rejected an event: {shown}; see the dead letters")
+        where = "see the dead letters" if is_kept else "nothing of it is kept"
+        self._tally.say(f"rejected:{shown}", f"the collector rejected an event: {shown}; {where}")
 
     def _put_off(self, state: str, message: str, *, at_least_s: float = 0.0) -> float:
         """Note that an attempt failed. Only now may events be given up for their age: whoever can be reached gets

@@ -32,7 +32,8 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
         tracked: events ``track`` took.
         delivered: events the collector stored.
         duplicates: events the collector had already.
-        rejected: events the collector refused; they stand in the dead-letter file.
+        rejected: events the collector refused; they stand in the dead-letter file, but for those it refused because
+            the person did not agree (`no_consent`), of which nothing is kept.
         rejected_codes: the same, by the collector's code.
         dropped: events that were taken and then lost, by reason.
         refused: events ``track`` did not take, by reason.

@@ -33,6 +33,12 @@ _PARTS: Final = {
 }
 _RANKS: Final = {name: rank for rank, name in enumerate(_PARTS)}
 
+FILLER: Final = re.compile(
+    r"empty|null|none|nil|nan|undefined|unknown|not set|\(not set\)|\(not provided\)|n/a|--?|true|false"
+)
+"""What broken templates write when they have nothing to say; the same the collector skips, or of two values in an
+address another would win here than there."""
+
 _MOST_PARAMETERS: Final = 256
 _LOCALE: Final = re.compile(r"[A-Za-z]{2,3}(?:-[A-Za-z0-9]{2,8}){0,4}")
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
@@ -72,9 +78,14 @@ def campaign_of(pairs: Pairs) -> Campaign | None:
             continue
         if name in CLICK_IDS:
             click_ids.setdefault(name, value)
-        elif (part := _PARTS.get(name)) is not None:
+        elif (part := _PARTS.get(name)) is not None and not _says_nothing(value):
             parts.setdefault(part, value)
     return Campaign(**parts, click_ids=click_ids or None) if parts or click_ids else None
+
+
+def _says_nothing(value: str) -> bool:
+    is_template = value[0] in "{[$%" and value[-1] in "}]%"
+    return is_template or FILLER.fullmatch(" ".join(value.lower().split())) is not None
 
 
 def fingerprint(pairs: Pairs) -> str:

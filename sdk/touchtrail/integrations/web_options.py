@@ -10,6 +10,7 @@ from typing import Final, Literal, get_args
 import msgspec
 
 from ..errors import OptionsError
+from ..options import NamesFields
 
 DAY_S: Final = 86_400
 LONGEST_COOKIE_AGE_S: Final = 395 * DAY_S
@@ -42,7 +43,7 @@ SameSite = Literal["Lax", "Strict", "None"]
 ClientAddress = Literal["none", "truncated", "full"]
 
 
-class WebOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class WebOptions(msgspec.Struct, metaclass=NamesFields, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How web requests are looked at; the same in every framework.
 
     Args:

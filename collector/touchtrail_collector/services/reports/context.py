@@ -13,6 +13,7 @@ from ...domain.attribution import AttributionModel
 from ...host import PluginHost
 from ...settings import AttributionSettings, QuarantineSettings, Settings
 from ...store.engine import Query
+from ...store.sqlite.current_reader import open_current_reader
 from ...store.sqlite.queries import SqliteQuery
 from ...store.sqlite.reader import open_reader
 from ..derivation_rules import DerivationRules, rules_of
@@ -52,7 +53,9 @@ def open_report_context(
     Raises: DatabaseMissing; PluginError where the settings are strict.
     """
     host = host or PluginHost.load(settings)
-    reader = open_reader(settings.store.db, deadline_s=deadline_s)
+    # Whoever has a deadline serves the file, and brought it up to date.
+    db = settings.store.db
+    reader = open_current_reader(db) if deadline_s is None else open_reader(db, deadline_s=deadline_s)
     try:
         yield ReportContext(
             query=SqliteQuery(reader),

@@ -8,11 +8,12 @@ from typing import Annotated, NamedTuple
 import msgspec
 import numpy as np
 
+from ...domain.loss import LOSS_EVENT
 from ...store.quality_questions import Counters, EventKindRow, EventKinds, LedgerGaps, Quarantine, Sources, Wholeness
 from ...store.questions import OrderRow
 from .context import ReportContext
 from .conversion_paths import Selection, Window, WindowParameters, gather_paths, load_orders, placed_in, resolve_window
-from .data_quality_losses import LOSS_EVENT, LossCount, SourceLosses, losses_action, read_losses
+from .data_quality_losses import LossCount, SourceLosses, losses_action, read_losses
 from .data_quality_rejects import QuarantineFill, RejectDay, Rejects, RejectTrend, read_rejects
 from .quality_checks import Check, Figures, judge
 from .scope import Frame, ReportScope, is_derived_otherwise, open_frame

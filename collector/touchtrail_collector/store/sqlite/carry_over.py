@@ -1,4 +1,4 @@
-"""What a restored copy must learn from the file it replaces: what was erased, which keys were revoked, the password.
+"""What a restored copy must learn from the file it replaces: what was erased, senders and their keys, the password.
 
 The store's rule: an id that is in the file's runs (seen.py) but not in its events was erased. A copy made before the
 erasure still has the event; one made before the event came would take it in again when a late spool brings it. So both
@@ -15,32 +15,47 @@ from typing import NamedTuple
 import numpy as np
 
 from . import derived, password
+from .carry_rejects import leave_out_rejects, reject_contents
+from .carry_senders import Senders, carry_senders, learn_senders
 from .database import WritingConnection
 from .seen import Digests, holds, id_digest, id_hasher, read_run, to_columns, write_run
+from .store import now_ms
 
 SCAN_EVENTS = 50_000
 
-END_KEY = (
-    "UPDATE keys SET revoked_at = coalesce(revoked_at, ?1), expires_at = coalesce(?2, expires_at)"
-    " WHERE key_hash = ?3 AND (revoked_at IS NULL AND ?1 IS NOT NULL OR ?2 IS NOT NULL AND expires_at IS NOT ?2)"
-)
-
 
 class CarriedOver(NamedTuple):
-    """What was carried over: events left out of the copy, ids it knows as erased, keys it has as revoked."""
+    """What was carried over.
+
+    Args:
+        events_left_out: events of the copy that were erased since; ``ids_erased``: all ids it knows as erased.
+        rejects_left_out: entries of its quarantine that are gone since, erased or pushed out.
+        keys_ended: keys that were revoked or rotated since; ``keys_added``: made since.
+        senders_changed: those whose mode or origins are others since.
+    """
 
     events_left_out: int = 0
     ids_erased: int = 0
-    keys_revoked: int = 0
+    rejects_left_out: int = 0
+    keys_ended: int = 0
+    keys_added: int = 0
+    senders_changed: int = 0
 
 
 class Knowledge(NamedTuple):
-    """What the replaced file knows: its secret, digests of erased events, keys that were revoked or rotated, the
-    password's hash (None = no password)."""
+    """What the replaced file knows.
+
+    Args:
+        secret: of its hashes.
+        erased: digests of erased events.
+        rejects: what its quarantine holds (`reject_contents`).
+        password_hash: None = no password.
+    """
 
     secret: bytes
     erased: Digests
-    ended: list[tuple[int | None, int | None, str]]
+    rejects: frozenset[bytes]
+    senders: Senders
     password_hash: str | None
 
 
@@ -96,15 +111,14 @@ def find_erased(connection: sqlite3.Connection) -> Digests:
 
 def learn(current: sqlite3.Connection) -> Knowledge:
     """Return what a file knows that a copy of it must learn. Raises sqlite3.Error for a damaged file."""
-    columns = {name for (name,) in current.execute("SELECT name FROM pragma_table_info('keys')")}
-    expires_at = "expires_at" if "expires_at" in columns else "NULL"
-    statement = f"SELECT revoked_at, {expires_at}, key_hash FROM keys WHERE revoked_at IS NOT NULL OR {expires_at} > 0"
-    ended = current.execute(statement).fetchall()
-    return Knowledge(read_secret(current), find_erased(current), ended, password.load_hash(current))
+    return Knowledge(
+        read_secret(current), find_erased(current), reject_contents(current), learn_senders(current),
+        password.load_hash(current),
+    )  # fmt: skip
 
 
 def carry_over(known: Knowledge, copy: WritingConnection) -> CarriedOver:
-    """Take out of a copy what was erased from the file it replaces, and revoke what was revoked there.
+    """Take out of a copy what is gone from the file it replaces, and give it the senders, keys and password of there.
 
     Where events go, everything derived goes with them: it is derived anew. The caller has opened the copy for writing
     and puts it in place afterwards.
@@ -123,11 +137,12 @@ def carry_over(known: Knowledge, copy: WritingConnection) -> CarriedOver:
     if left_out:
         derived.reset(copy, "")
         copy.execute("DELETE FROM meta WHERE name = 'derived_by'")
-    revoked = sum(copy.execute(END_KEY, row).rowcount for row in known.ended)
+    rejects_left_out = leave_out_rejects(known.rejects, copy, now_ms())
+    senders = carry_senders(known.senders, copy)
     # An old password may be one that leaked.
     password.save_hash(copy, known.password_hash)
     copy.execute("COMMIT")
-    return CarriedOver(left_out, len(erased), revoked)
+    return CarriedOver(left_out, len(erased), rejects_left_out, *senders)
 
 
 def delete_events(copy: sqlite3.Connection, erased: Digests) -> int:

@@ -59,4 +59,9 @@ def m005_quarantine(db: Database) -> None:
     run_script(db, "quarantine_schema")
 
 
+@MIGRATIONS()
+def m006_quarantine_shares(db: Database) -> None:
+    run_script(db, "quarantine_shares_schema")
+
+
 KNOWN = tuple(migration.name for migration in MIGRATIONS._migrations)

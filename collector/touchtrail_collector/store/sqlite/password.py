@@ -19,3 +19,8 @@ def save_hash(connection: sqlite3.Connection, password_hash: str | None) -> None
         connection.execute("DELETE FROM meta WHERE name = ?", (NAME,))
     else:
         connection.execute("INSERT OR REPLACE INTO meta (name, value) VALUES (?, ?)", (NAME, password_hash))
+
+
+def replace_hash(connection: sqlite3.Connection, *, kept: str, password_hash: str) -> None:
+    """Keep another hash where this one is still kept."""
+    connection.execute("UPDATE meta SET value = ? WHERE name = ? AND value = ?", (password_hash, NAME, kept))

@@ -49,8 +49,8 @@ class SqliteQuery:
             if error.sqlite_errorcode != sqlite3.SQLITE_INTERRUPT:
                 raise
             raise QueryTimeout(
-                "the report took longer than report_deadline_s in [store] allows; ask for a shorter period, or use "
-                "`touchtrail report`, which has no deadline"
+                "the report took longer than report_deadline_s in [store] allows, or the write-ahead log can wait; "
+                "ask for a shorter period, or use `touchtrail report`, which has no deadline"
             ) from None
         finally:
             self._connection.execute("ROLLBACK")

@@ -5,13 +5,49 @@ from __future__ import annotations
 import sqlite3
 import time
 from contextlib import closing
+from math import inf
 from pathlib import Path
+from typing import Any
 
 from ...errors import DatabaseMissing, StoreError
 from .database import explain
+from .turns import Turns, turns_of
 
-Reader = sqlite3.Connection
-"""A connection that cannot write; what the layers above hold without knowing SQL."""
+PROGRESS_STEPS = 100_000
+"""Of SQLite's machine, a few milliseconds, between two looks at the deadline."""
+
+CACHE_KB = 8_000
+"""Of each reader's own; behind it is the system's. Most live for one report or a few steps of the projector, and what
+they free is scattered over the process's memory."""
+
+BEGIN_AND_END = frozenset({"BEGIN", "ROLLBACK"})
+
+
+class Reader(sqlite3.Connection):
+    """A connection that cannot write; what the layers above hold without knowing SQL."""
+
+    ends_at: float = inf
+    """When statements are interrupted, by the monotonic clock."""
+
+    turns: Turns | None = None
+
+    def is_over(self) -> bool:
+        """Say whether the deadline has passed."""
+        return time.monotonic() > self.ends_at
+
+    def execute(self, sql: str, parameters: Any = (), /) -> sqlite3.Cursor:
+        """Run a statement; none begins after the deadline, however short, but for the end of the transaction."""
+        if self.is_over() and sql not in BEGIN_AND_END:
+            error = sqlite3.OperationalError("interrupted")
+            error.sqlite_errorcode = sqlite3.SQLITE_INTERRUPT
+            raise error
+        return super().execute(sql, parameters)
+
+    def close(self) -> None:
+        """End."""
+        super().close()
+        if self.turns is not None:
+            self.turns.leave(self)
 
 
 def open_reader(path: Path, *, deadline_s: float | None = None) -> Reader:
@@ -19,23 +55,27 @@ def open_reader(path: Path, *, deadline_s: float | None = None) -> Reader:
 
     Args:
         deadline_s: a statement that runs longer is interrupted, counted from the opening: readers that never end
-            would let the write-ahead log grow without bound.
+            would let the write-ahead log grow without bound. The opening waits while this process is about to cut
+            the log, for so long at most.
 
-    Raises: DatabaseMissing.
+    Raises: DatabaseMissing, StoreError; QueryTimeout after waiting in vain, StoreUnavailable where the collector stops.
     """
     if not path.exists():
         raise DatabaseMissing(path)
     check_is_ours(path)
-    connection = sqlite3.connect(
-        f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None, check_same_thread=False
-    )
+    uri = f"{path.absolute().as_uri()}?mode=ro"
+    connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, factory=Reader)
     connection.execute("PRAGMA query_only = 1")
     connection.execute("PRAGMA busy_timeout = 5000")
-    connection.execute("PRAGMA cache_size = -32000")
+    connection.execute(f"PRAGMA cache_size = -{CACHE_KB}")
     connection.execute("PRAGMA temp_store = MEMORY")
     if deadline_s is not None:
-        ends_at = time.monotonic() + deadline_s
-        connection.set_progress_handler(lambda: time.monotonic() > ends_at, 100_000)
+        try:
+            turns_of(path).enter(connection, deadline_s)
+        except BaseException:
+            connection.close()
+            raise
+        connection.set_progress_handler(connection.is_over, PROGRESS_STEPS)
     return connection
 
 

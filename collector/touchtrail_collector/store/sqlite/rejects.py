@@ -11,6 +11,7 @@ from typing import Literal, NamedTuple
 import msgspec
 
 from ..engine import QuarantineLimits, RejectRow
+from .reject_shares import Going, find_superfluous
 from .rows import insert_rows
 
 State = Literal["open", "replayed", "dismissed"]
@@ -19,10 +20,6 @@ INSERT = "INSERT INTO quarantine (received_at, source_id, code, field, message, 
 SAME_AGAIN = (
     "ON CONFLICT (digest) WHERE state = 'open' DO UPDATE SET times = times + 1, last_at = excluded.received_at,"
     " field = excluded.field, message = excluded.message"
-)
-CLOSED_FIRST = (
-    "SELECT id, source_id, 0, length(body) + length(message) FROM quarantine WHERE state <> 'open' ORDER BY id",
-    "SELECT id, source_id, times, length(body) + length(message) FROM quarantine WHERE state = 'open' ORDER BY id",
 )
 SWEEP_MS = 3_600_000
 """What is too old is looked for once an hour: it means passing over all entries."""
@@ -116,33 +113,19 @@ class QuarantineKeeper:
             self._next_sweep_ms = now_ms + SWEEP_MS
             push_out(connection, find_old(connection, now_ms - self.limits.age_ms), dropped)
         if rejects:
-            push_out(connection, self._find_superfluous(connection), dropped)
+            push_out(connection, find_superfluous(connection, self.limits), dropped)
         return dropped
 
-    def _find_superfluous(self, connection: sqlite3.Connection) -> Iterator[tuple[int, int | None, int]]:
-        entries, size = connection.execute("SELECT entries, bytes FROM quarantine_size").fetchone()
-        for statement in CLOSED_FIRST:
-            if entries <= self.limits.entries and size <= self.limits.bytes:
-                return
-            for reject_id, source_id, times, bytes_ in connection.execute(statement):
-                yield reject_id, source_id, times
-                entries -= 1
-                size -= bytes_
-                if entries <= self.limits.entries and size <= self.limits.bytes:
-                    return
 
-
-def find_old(connection: sqlite3.Connection, before_ms: int) -> Iterator[tuple[int, int | None, int]]:
-    """Yield the entries that did not come any more since: id, source, how often they came while they were open."""
+def find_old(connection: sqlite3.Connection, before_ms: int) -> Iterator[Going]:
+    """Yield the entries that did not come any more since."""
     yield from connection.execute(
         "SELECT id, source_id, iif(state = 'open', times, 0) FROM quarantine WHERE coalesce(last_at, received_at) < ?",
         (before_ms,),
     )
 
 
-def push_out(
-    connection: sqlite3.Connection, found: Iterable[tuple[int, int | None, int]], dropped: Counter[int | None]
-) -> None:
+def push_out(connection: sqlite3.Connection, found: Iterable[Going], dropped: Counter[int | None]) -> None:
     """Delete entries and count, by source, those that were still open."""
     ids = []
     for reject_id, source_id, times in found:

@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Sequence
 
 from ..engine import EventRow
+from .append import count_up, insert_events, utc_day
 from .database import WritingConnection
 from .rejects import mark
-from .writer import count_up, insert_events, utc_day
 
 Repaired = tuple[int, EventRow]
 """A reject's number, and the event it became."""

@@ -97,21 +97,22 @@ class SeenEvents:
         self._hasher = id_hasher(key)
         self._run_ids = run_ids
         self._newest: set[bytes] = set()
-        self._pending: set[bytes] = set()
+        self._pending: list[bytes] = []
         self._runs: list[Run] = []
         self._load(connection)
         self._next_seq = self._kept_seq = last_seq(connection) + 1
 
     def find_new(self, connection: sqlite3.Connection, rows: Sequence[EventRow]) -> list[bool]:
         """Say of each row whether its event is new, here and among the rows before it; from now on it is known."""
-        digests = [self._digest(row.source_id, row.event_id) for row in rows]
+        hasher, newest, pending = self._hasher, self._newest, self._pending
+        digests = [id_digest(hasher, row[0], row[1]) for row in rows]
         old = self._find_in_runs(connection, digests)
-        newest, pending = self._newest, self._pending
         answers = []
         for place, digest in enumerate(digests):
-            is_new = digest not in newest and digest not in pending and place not in old
+            is_new = digest not in newest and place not in old
             if is_new:
-                pending.add(digest)
+                newest.add(digest)
+                pending.append(digest)
             answers.append(is_new)
         return answers
 
@@ -124,13 +125,12 @@ class SeenEvents:
     def keep(self) -> None:
         """The transaction was committed."""
         self._kept_seq = self._next_seq
-        if self._pending:
-            self._newest |= self._pending
-            self._pending = set()
+        self._pending = []
 
     def forget(self) -> None:
         """The transaction was rolled back."""
-        self._pending.clear()
+        self._newest.difference_update(self._pending)
+        self._pending = []
         self._next_seq = self._kept_seq
 
     def is_full(self) -> bool:
@@ -149,9 +149,6 @@ class SeenEvents:
             raise
         self._runs, self._newest = runs, set()
 
-    def _digest(self, source_id: int, event_id: str) -> bytes:
-        return id_digest(self._hasher, source_id, event_id)
-
     def _find_in_runs(self, connection: sqlite3.Connection, digests: Sequence[bytes]) -> set[int]:
         if not self._runs or not digests:
             return set()
@@ -169,7 +166,7 @@ class SeenEvents:
         statement = "SELECT seq, source_id, event_id FROM events WHERE seq > ? ORDER BY seq LIMIT ?"
         while True:
             rows = connection.execute(statement, (sealed, self._run_ids)).fetchall()
-            self._newest.update(self._digest(source_id, event_id) for _, source_id, event_id in rows)
+            self._newest.update(id_digest(self._hasher, source_id, event_id) for _, source_id, event_id in rows)
             if len(rows) < self._run_ids:
                 return
             sealed = rows[-1][0]

@@ -15,7 +15,8 @@ from ...domain.sender import Mode
 from ..engine import EventLog, EventRow, QuarantineLimits, Receipt, RejectRow, StoredEvent
 from . import keys, log
 from .database import FileLock, WritingConnection, open_writing_connection
-from .reader import open_reader
+from .reader import Reader, open_reader
+from .turns import turns_of
 from .writer import AppendJob, Done, Writer, finish_future
 
 T = TypeVar("T")
@@ -34,18 +35,20 @@ class SqliteStore(EventLog):
         holder: what to write into the lock file, so that a second process can say who holds the database.
         group_requests: how many requests may share one commit.
         on_commit: told of each commit: seconds, requests.
+        on_failure: told of each job that could not be written: the error.
         quarantine: how much quarantine holds.
 
     Raises: DatabaseLocked, DatabaseTooNew, StoreError.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each is given by name
         self,
         path: Path,
         *,
         holder: dict[str, Any] | None = None,
         group_requests: int = 200,
         on_commit: Callable[[float, int], None] | None = None,
+        on_failure: Callable[[BaseException], None] | None = None,
         quarantine: QuarantineLimits | None = None,
     ) -> None:
         self.path = path
@@ -58,10 +61,22 @@ class SqliteStore(EventLog):
             raise
         if quarantine is not None:
             connection.quarantine.limits = quarantine
-        self.writer = Writer(connection, group_requests=group_requests, on_commit=on_commit)
+        self._turns = turns_of(path)
+        self._turns.open()
+        self.writer = Writer(
+            connection,
+            turns=self._turns,
+            group_requests=group_requests,
+            on_commit=on_commit,
+            on_failure=on_failure,
+        )
+
+    def end_reports(self) -> None:
+        """Interrupt the queries of reports that are under way, and begin none any more."""
+        self._turns.end()
 
     def close(self, timeout_s: float = 5.0) -> None:
-        """Write what was queued and give the file back."""
+        """Write what was queued and give the file back. Raises StoreError when that takes longer."""
         self.writer.close(timeout_s)
         # Only now: while the writer still works, no other process may; its end gives the lock back in any case.
         self.lock.release()
@@ -106,7 +121,7 @@ class SqliteStore(EventLog):
         return self.writer.call(work)
 
     @contextmanager
-    def reading(self, deadline_s: float | None = None) -> Iterator[sqlite3.Connection]:
+    def reading(self, deadline_s: float | None = None) -> Iterator[Reader]:
         """Give a connection that cannot write, closed at the end of the block."""
         reader = open_reader(self.path, deadline_s=deadline_s)
         try:

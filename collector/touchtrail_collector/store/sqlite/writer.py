@@ -7,35 +7,37 @@ import queue
 import sqlite3
 import threading
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from datetime import UTC, datetime
 from functools import partial
-from itertools import islice
 from typing import Any, Protocol
 
 from ...errors import StoreError, StoreUnavailable
 from ..engine import EventRow, Receipt, RejectRow
+from .append import append_batches, append_rows
 from .database import BUSY_TIMEOUT_MS, WAL_BYTES, WritingConnection, explain
-from .rows import insert_rows
+from .turns import Turns
 
 logger = logging.getLogger("touchtrail_collector.store")
 
-INSERT_EVENT = (
-    "INSERT INTO events"
-    " (seq, source_id, event_id, name, occurred_at, sent_at, received_at, anonymous_id, customer_id, body)"
-)
-INSERT_COUNT = "INSERT INTO counters (source_id, day, name, n)"
-ADD_COUNT = "ON CONFLICT (source_id, day, name) DO UPDATE SET n = n + excluded.n"
+LOG_LIMIT = 4
+"""When the log is so many times as long as it may be (256 MB), reports under way are ended early; what is written until
+they notice comes on top."""
 
-CUT_WAIT_S, CUT_WAIT_MAX_S = 0.25, 2.0
-"""How long readers are waited for when the log is as long as it may be, and however long it is."""
+HOLD_MAX_S = 20.0
+"""How long reports are kept waiting for others to end: these have a deadline, but work between two statements."""
+
+CUT_WAIT_S = 0.5
+"""How long the cut itself, and with it every commit, waits for readers without a deadline, the projector's or another
+program's."""
+
+LOOK_S = 0.02
+"""How often it is seen, without anybody's asking, whether the last reader has ended."""
 
 PROBE_S = 0.5
 """How often it is tried, without anybody's asking, whether a database that could not be written can be again."""
 
-Batch = tuple[Sequence[EventRow], Sequence[RejectRow]]
 Done = Callable[[Any, BaseException | None], None]
 
 
@@ -89,83 +91,6 @@ def finish_future(future: Future[Any], result: Any, error: BaseException | None)
         future.set_result(result)
 
 
-def append_rows(connection: WritingConnection, events: Sequence[EventRow], rejects: Sequence[RejectRow]) -> Receipt:
-    """Insert one batch inside the caller's transaction; an event that is there already counts as a duplicate."""
-    return append_batches(connection, [(events, rejects)])[0]
-
-
-def append_batches(connection: WritingConnection, batches: Sequence[Batch]) -> list[Receipt]:
-    """Insert several requests' batches inside the caller's transaction and return a receipt for each."""
-    receipts = insert_events(connection, [batch for batch, _ in batches])
-    counts: Counter[tuple[int, str, str]] = Counter()
-    for (batch, rejects), receipt in zip(batches, receipts, strict=True):
-        count_batch(counts, batch, rejects, receipt)
-    append_rejects(connection, batches, counts)
-    count_up(connection, counts)
-    return receipts
-
-
-def insert_events(connection: WritingConnection, batches: Sequence[Sequence[EventRow]]) -> list[Receipt]:
-    """Insert the events that are new inside the caller's transaction and return a receipt for each batch."""
-    seen = connection.seen
-    answers = seen.find_new(connection, [row for batch in batches for row in batch])
-    stored = []
-    receipts = []
-    start = 0
-    for batch in batches:
-        fresh = [row for row, is_new in zip(batch, islice(answers, start, None), strict=False) if is_new]
-        start += len(batch)
-        stored += fresh
-        receipts.append(Receipt(len(fresh), len(batch) - len(fresh)))
-    first_seq = seen.take_places(len(stored))
-    insert_rows(connection, INSERT_EVENT, [(seq, *row) for seq, row in enumerate(stored, first_seq)])
-    return receipts
-
-
-def append_rejects(
-    connection: WritingConnection, batches: Sequence[Batch], counts: Counter[tuple[int, str, str]]
-) -> None:
-    """Put rejects into quarantine; the oldest go when there are too many or are too old, which is counted."""
-    rejects = [row for _, rows in batches for row in rows if row.body is not None]
-    now_ms = max((row.received_at for events, rows in batches for row in (events or rows)[-1:]), default=0)
-    for source_id, dropped in connection.quarantine.take(connection, rejects, now_ms).items():
-        counts[source_id or 0, utc_day(now_ms), "quarantine_dropped"] += dropped
-
-
-def count_up(connection: sqlite3.Connection, counts: Counter[tuple[int, str, str]]) -> None:
-    """Add to the counters, by source, UTC day and name."""
-    insert_rows(connection, INSERT_COUNT, [(*key, n) for key, n in counts.items() if n], ADD_COUNT)
-
-
-def count_batch(
-    counts: Counter[tuple[int, str, str]],
-    events: Sequence[EventRow],
-    rejects: Sequence[RejectRow],
-    receipt: Receipt,
-) -> None:
-    """Add a batch to the day's counters: what was sent must equal stored + duplicates + rejected."""
-    if not events and not rejects:
-        return
-    first = events[0] if events else rejects[0]
-    source_id, day = first.source_id or 0, utc_day(first.received_at)
-    counts[source_id, day, "accepted"] += receipt.stored
-    counts[source_id, day, "duplicate"] += receipt.duplicates
-    for reject in rejects:
-        counts[source_id, day, f"rejected:{reject.code}"] += 1
-
-
-_day_cache: dict[int, str] = {}
-
-
-def utc_day(at_ms: int) -> str:
-    """Return the UTC day of a time, `2026-11-21`."""
-    number = at_ms // 86_400_000
-    day = _day_cache.get(number)
-    if day is None:
-        day = _day_cache[number] = datetime.fromtimestamp(number * 86_400, UTC).strftime("%Y-%m-%d")
-    return day
-
-
 class Writer:
     """Takes jobs from any thread and commits them in groups.
 
@@ -174,16 +99,21 @@ class Writer:
 
     Args:
         connection: the one writing connection; from now on it belongs to the thread.
+        turns: the readers of the same file.
         on_commit: called after each commit with what it took in seconds and how many jobs it held.
+        on_failure: called for each job that could not be written, with the error as it was raised.
     """
 
     def __init__(
         self,
         connection: WritingConnection,
         *,
+        turns: Turns,
         group_requests: int = 200,
         on_commit: Callable[[float, int], None] | None = None,
+        on_failure: Callable[[BaseException], None] | None = None,
     ) -> None:
+        self._on_failure = on_failure
         self._connection = connection
         self._group_requests = group_requests
         self._on_commit = on_commit
@@ -193,7 +123,11 @@ class Writer:
         self._closed = False
         self._closing = threading.Lock()
         self._is_sealing_late = False
+        self._turns = turns
+        self._held_since: float | None = None
         self._next_cut_at = 0.0
+        self.log_bytes = WAL_BYTES
+        """How long the write-ahead log may be before its cut is due."""
         self.failure: str | None = None
         """Why nothing can be written at the moment; None = the last commit succeeded."""
         self._thread = threading.Thread(target=self._loop, name="touchtrail-writer", daemon=True)
@@ -259,15 +193,12 @@ class Writer:
             if group:
                 self._write(group)
                 self._seal()
-                self._cut_log()
-            elif not ending:
+            elif not ending and self.failure is not None:
                 self._probe()
-        try:
-            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        except sqlite3.Error as error:  # nothing is lost: the next start reads it from the write-ahead log
-            logger.warning("the write-ahead log stays beside the database: %s", error)
-        finally:
-            self._connection.close()
+            self._cut_log()
+        if not self._truncate_log():  # nothing is lost: the next start reads it from the write-ahead log
+            logger.warning("the write-ahead log stays beside the database: somebody reads it, or the disk is full")
+        self._connection.close()
 
     def _ring(self) -> None:
         if self._is_asleep:
@@ -275,7 +206,7 @@ class Writer:
             self._bell.put(None)
 
     def _next_group(self) -> tuple[list[Job], bool]:
-        self._wait_for_jobs(None if self.failure is None else PROBE_S)
+        self._wait_for_jobs(self._patience_s())
         jobs = self._jobs
         group: list[Job] = []
         while jobs and len(group) < self._group_requests:
@@ -286,6 +217,11 @@ class Writer:
             if isinstance(job, CallJob):
                 break
         return group, False
+
+    def _patience_s(self) -> float | None:
+        if self._held_since is not None:
+            return LOOK_S
+        return None if self.failure is None else PROBE_S
 
     def _wait_for_jobs(self, timeout_s: float | None) -> None:
         """Sleep until there are jobs, or for so long; who queues jobs while this thread works need not wake it."""
@@ -346,23 +282,44 @@ class Writer:
         """Have the write-ahead log begun anew when it is too long, though there is always somebody who reads.
 
         SQLite's own checkpoints wait for nobody: while each reader begins before the last one ends, they would never
-        find the log unread. Here new readers are sent past the log, and the present ones waited for, a tenth of the
-        time at most; the longer the log the longer. Whoever never ends costs that tenth, and the log grows on.
+        find the log unread. Here new reports wait until those under way have ended, and commits go on meanwhile; in
+        the end reports are ended early, so that whoever reads in this process cannot make the log longer than
+        `LOG_LIMIT` times that and what is written until they notice. Other programs that never end cost a tenth of the
+        time at most, and the log grows on.
         """
-        times_too_long = self._connection.files.log_bytes() / WAL_BYTES
+        log_bytes = self._connection.files.log_bytes()
         now = time.monotonic()
-        if times_too_long < 1 or now < self._next_cut_at:
+        if log_bytes < self.log_bytes or now < self._next_cut_at:
+            self._end_hold()
             return
-        wait_s = min(CUT_WAIT_S * times_too_long, CUT_WAIT_MAX_S)
+        if self._held_since is None:
+            self._held_since = now
+        is_free = self._turns.hold()
+        if not is_free and now - self._held_since < HOLD_MAX_S:
+            if log_bytes >= LOG_LIMIT * self.log_bytes:
+                self._turns.interrupt()
+            return
+        if not self._truncate_log():
+            self._next_cut_at = time.monotonic() + 10 * (time.monotonic() - self._held_since)
+        self._end_hold()
+
+    def _end_hold(self) -> None:
+        if self._held_since is not None:
+            self._held_since = None
+            self._turns.release()
+
+    def _truncate_log(self) -> bool:
+        """Cut the log to nothing, so that the file's size goes on saying how long the log is; say whether it went."""
+        connection = self._connection
+        connection.execute(f"PRAGMA busy_timeout = {round(CUT_WAIT_S * 1000)}")
         try:
-            self._connection.execute(f"PRAGMA busy_timeout = {round(wait_s * 1000)}")
-            # Cut to nothing, so that the file's size goes on saying how long the log is.
-            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-            self._connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
+            (is_busy, _, _) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         except sqlite3.Error as error:  # a full disk: nothing is lost, and the next try comes
             logger.info("the write-ahead log could not be begun anew: %s", error)
-        ended = time.monotonic()
-        self._next_cut_at = ended + 10 * (ended - now)
+            return False
+        finally:
+            connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
+        return not is_busy
 
     def _probe(self) -> None:
         """See whether the database can be written again: whoever watches readiness sends nothing before it can."""
@@ -399,6 +356,8 @@ class Writer:
     def _fail(self, job: Job, error: BaseException) -> None:
         told = as_store_error(error)
         self._note(told)
+        if self._on_failure is not None:
+            self._on_failure(error)
         finish(job, None, told)
 
 

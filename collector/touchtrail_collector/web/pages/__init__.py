@@ -58,10 +58,13 @@ class Reader:
         return f"{path}?lang={self.lang}" if self.lang else path
 
 
-def page(template: str, reader: Reader, status: int = 200, *, keeps: str = "", **values: object) -> HTMLResponse:
+def page(
+    template: str, reader: Reader, status: int = 200, *, path: str = "", keeps: str = "", **values: object
+) -> HTMLResponse:
     """Return a page.
 
     Args:
+        path: where the other language is to be had; "" = at the same address.
         keeps: what of the address's query stays when another language is chosen: `token=…&`, escaped for an address.
         values: what the template puts in; escaped there.
     """
@@ -70,7 +73,7 @@ def page(template: str, reader: Reader, status: int = 200, *, keeps: str = "", *
         .get_template(f"{template}.html")
         .render(
             code=reader.code, lang=reader.lang, words=reader.words, all_words=LANGUAGES, style=Markup(STYLE),  # noqa: S704 - ours
-            languages={code: f"?{keeps}lang={code}" for code in LANGUAGES}, **values,
+            languages={code: f"{path}?{keeps}lang={code}" for code in LANGUAGES}, **values,
         )
     )  # fmt: skip
     return HTMLResponse(text, status, headers=dict(PAGE_HEADERS))

@@ -15,6 +15,18 @@ class ReportWords(NamedTuple):
     question: str
 
 
+class ErrorWords(NamedTuple):
+    """What happened, and what to do; in ``text``, `{}` stands for the seconds to wait."""
+
+    title: str
+    text: str
+
+
+REFUSED: Final = "refused"
+FAILED: Final = "failed"
+"""In the place of the codes of errors that have no words of their own: 4xx, 5xx."""
+
+
 class Words(msgspec.Struct, frozen=True, kw_only=True):
     """Every text of the pages; `{}` stands for a number."""
 
@@ -35,7 +47,13 @@ class Words(msgspec.Struct, frozen=True, kw_only=True):
     reports_as_json: str
     one_moment: str
     go_on: str
+    first_page: str
+    by_error: Mapping[str, ErrorWords]
     by_report: Mapping[str, ReportWords]
+
+    def error(self, code: str, status: int) -> ErrorWords:
+        """Return the words for an error."""
+        return self.by_error.get(code) or self.by_error[REFUSED if status < 500 else FAILED]
 
 
 ENGLISH: Final = Words(
@@ -57,6 +75,36 @@ ENGLISH: Final = Words(
     reports_as_json="Each link opens the report's whole result as JSON.",
     one_moment="One moment …",
     go_on="Go on",
+    first_page="To the first page",
+    by_error={
+        "wrong_csrf_token": ErrorWords(
+            "This page is out of date",
+            "You signed in again since it was opened. Nothing was changed. Go to the first page and do it there again.",
+        ),
+        "cross_site": ErrorWords(
+            "The request came from another page", "Nothing was changed. Open touchtrail itself and do it there."
+        ),
+        "not_found": ErrorWords("There is nothing here", "Check the address, or begin at the first page."),
+        "method_not_allowed": ErrorWords(
+            "This address cannot be opened", "It takes what a button sends. Begin at the first page."
+        ),
+        "rate_limited": ErrorWords("Too many requests", "Wait {} seconds, then open the page again."),
+        "wrong_host": ErrorWords(
+            "This name is not known here",
+            "The collector does not answer under this name. Whoever runs it adds the name to the setting "
+            "server.allowed_hosts.",
+        ),
+        "unavailable": ErrorWords(
+            "The database cannot be used at the moment", "Nothing is lost. Open the page again in {} seconds."
+        ),
+        "query_timeout": ErrorWords(
+            "This takes too long at the moment", "Open the page again in {} seconds, or choose a shorter period."
+        ),
+        REFUSED: ErrorWords("That did not work", "What was sent cannot be read. Begin again at the first page."),
+        FAILED: ErrorWords(
+            "The collector failed", "Nothing was changed. Its log says why; touchtrail doctor finds most causes."
+        ),
+    },
     by_report={
         "overview": ReportWords("Overview", "Do enough people see us, do they feel well, do visits become orders?"),
         "attribution": ReportWords(
@@ -90,6 +138,47 @@ GERMAN: Final = Words(
     reports_as_json="Jeder Link öffnet das ganze Ergebnis des Berichts als JSON.",
     one_moment="Einen Augenblick …",
     go_on="Weiter",
+    first_page="Zur ersten Seite",
+    by_error={
+        "wrong_csrf_token": ErrorWords(
+            "Diese Seite ist veraltet",
+            "Sie haben sich neu angemeldet, seit sie geöffnet wurde. Es wurde nichts geändert. Gehen Sie zur ersten "
+            "Seite und wiederholen Sie es dort.",
+        ),
+        "cross_site": ErrorWords(
+            "Die Anfrage kam von einer anderen Seite",
+            "Es wurde nichts geändert. Öffnen Sie touchtrail selbst und wiederholen Sie es dort.",
+        ),
+        "not_found": ErrorWords("Hier ist nichts", "Prüfen Sie die Adresse oder beginnen Sie auf der ersten Seite."),
+        "method_not_allowed": ErrorWords(
+            "Diese Adresse lässt sich nicht öffnen",
+            "Sie nimmt, was eine Schaltfläche sendet. Beginnen Sie auf der ersten Seite.",
+        ),
+        "rate_limited": ErrorWords(
+            "Zu viele Anfragen", "Warten Sie {} Sekunden und öffnen Sie die Seite dann noch einmal."
+        ),
+        "wrong_host": ErrorWords(
+            "Dieser Name ist hier nicht bekannt",
+            "Unter diesem Namen antwortet der Collector nicht. Wer ihn betreibt, trägt den Namen in die Einstellung "
+            "server.allowed_hosts ein.",
+        ),
+        "unavailable": ErrorWords(
+            "Die Datenbank ist im Augenblick nicht zu benutzen",
+            "Es ist nichts verloren. Öffnen Sie die Seite in {} Sekunden noch einmal.",
+        ),
+        "query_timeout": ErrorWords(
+            "Das dauert im Augenblick zu lange",
+            "Öffnen Sie die Seite in {} Sekunden noch einmal oder wählen Sie einen kürzeren Zeitraum.",
+        ),
+        REFUSED: ErrorWords(
+            "Das hat nicht geklappt",
+            "Was gesendet wurde, ist nicht zu lesen. Beginnen Sie noch einmal auf der ersten Seite.",
+        ),
+        FAILED: ErrorWords(
+            "Der Collector hat versagt",
+            "Es wurde nichts geändert. Sein Protokoll sagt, warum; touchtrail doctor findet die meisten Ursachen.",
+        ),
+    },
     by_report={
         "overview": ReportWords(
             "Überblick", "Sehen uns genug Leute, fühlen sie sich wohl, werden aus Besuchen Bestellungen?"
