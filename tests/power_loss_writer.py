@@ -101,7 +101,7 @@ class HastySeen(SeenEvents):
 
     def find_new(self, connection: sqlite3.Connection, rows: Sequence[EventRow]) -> list[bool]:
         answers = super().find_new(connection, rows)
-        self._newest |= self._pending
+        self._pending = []
         return answers
 
 

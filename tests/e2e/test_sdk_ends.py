@@ -139,6 +139,7 @@ ENDINGS: dict[str, tuple[str, int, str]] = {
     ),
     "by SIGTERM": ("last_words(); os.kill(os.getpid(), signal.SIGTERM); time.sleep(60)", -signal.SIGTERM, ""),
     "by SIGINT while it flushes": (
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a shell's background jobs ignore it
         "threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()\n"
         "try: client.flush(60)\n"
         "except KeyboardInterrupt: last_words(); sys.exit(6)", 6, "",
