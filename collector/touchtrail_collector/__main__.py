@@ -16,6 +16,7 @@ EXTRA = frozenset(
         "click",
         "crawlerdetect",
         "httptools",
+        "idna",
         "jinja2",
         "numpy",
         "pluggy",

@@ -19,7 +19,7 @@ from typing import Any
 import msgspec
 import pytest
 from collector_process import touchtrail
-from test_slow_clients import DEADLINES, PATIENCE_S, SHAPES, Cut, Serving, attack_at_once, serving
+from test_slow_clients import AIM_S, DEADLINES, PATIENCE_S, SHAPES, Cut, Serving, attack_at_once, serving
 
 from accounting import Book, assert_adds_up, assert_report_agrees, read_door
 from good_client import GoodClient, Told
@@ -29,11 +29,6 @@ EACH_SHAPE = 40
 GIGABYTE = 1_000_000_000
 BOMB_BYTES = 50_000_000
 MOST_MB = 200
-AIM_S, SHARED_S = 0.25, 5.0
-"""What is promised for an idle machine, and what is asserted of the slowest hundredth where others are at work."""
-
-SHARED_MEDIAN_S = 1.0
-
 ATTACK_S = 4.0
 ATTACKS_END_S = 30.0
 
@@ -174,7 +169,7 @@ async def everything_at_once(collector: Serving, attackers: Attackers) -> dict[s
 
 
 ALLOWED = {
-    "bomb": {413}, "nested bomb": {400, 413}, "bomb of members": {413, 400}, "deep array": {400}, "deep object": {400, 200},
+    "bomb": {413}, "nested bomb": {400, 413}, "bomb of members": {413, 400}, "deep array": {200, 400}, "deep object": {400, 200},
     "deep properties": {200, 400}, "unfinished depth": {400}, "1 GB": {413}, "1 GB in chunks": {413},
 }  # fmt: skip
 
@@ -185,20 +180,22 @@ def test_everything_hostile_at_once_takes_neither_memory_nor_the_good_clients_ti
     with serving(db, **DEADLINES) as collector:
         attackers = Attackers(collector, attackers_key)
         good_client = GoodClient(collector.port, collector.key)
+        turns = collector.turns()
         cuts = asyncio.run(everything_at_once(collector, attackers))
+        slowed = turns.slowed(collector.turns())
         good = good_client.finish()
         memory_mb = collector.memory_mb("VmHWM")
         quality = report(db, "data-quality")
     p99_s = good.p99_s()
-    show(cuts, attackers, good, memory_mb)
+    show(cuts, attackers, good, slowed)
+    print(f"RSS at most {memory_mb:.0f} MB")
     assert memory_mb <= MOST_MB
-    assert p99_s <= SHARED_S
-    assert statistics.median(good.took_s) <= SHARED_MEDIAN_S
+    assert p99_s <= AIM_S * slowed
     assert_all_were_cut(cuts, attackers)
     assert_adds_up(good.book(), read_door(db, ["web"]))
     assert_adds_up(good.book() + attackers.book, read_door(db))
     assert_report_agrees(quality, read_door(db))
-    assert len(good.took_s) >= 10
+    assert len(good.took_s) >= 40
     assert (good.accepted, good.duplicates) == (3 * len(good.took_s), len(good.took_s) - 1)
     assert "Traceback" not in collector.errors.read_text()
 
@@ -210,14 +207,15 @@ def report(db: Path, name: str) -> dict[str, Any]:
     return found
 
 
-def show(cuts: dict[str, list[Cut]], attackers: Attackers, good: Told, memory_mb: float) -> None:
+def show(cuts: dict[str, list[Cut]], attackers: Attackers, good: Told, slowed: float) -> None:
     for name, wave in cuts.items():
         print(f"{name}: {len(wave)} cut after {min(wave).after_s:.2f} to {max(wave).after_s:.2f} s")
     for (name, status), times in sorted(attackers.answers.items()):
         print(f"{name}: {times} x {status or 'cut off'}, longest {attackers.longest_s.get(name, 0):.2f} s")
     print(
         f"good client: {len(good.took_s)} requests, median {1000 * statistics.median(good.took_s):.0f} ms, "
-        f"p99 {1000 * good.p99_s():.0f} ms (aim {1000 * AIM_S:.0f}); RSS at most {memory_mb:.0f} MB"
+        f"p99 {1000 * good.p99_s():.0f} ms (aim {1000 * AIM_S:.0f} on a machine that is not, as this one was, "
+        f"{slowed:.2f} times slower than idle)"
     )
 
 

@@ -29,6 +29,8 @@ PATIENCE_S = 15.0
 """When a client that was not cut gives up: several times the longest deadline."""
 
 HOST = b"Host: 127.0.0.1\r\n"
+ENDLESS = b"%x\r\n" % 1_000_000_000
+"""Begins a chunk that nobody sends to its end."""
 PURE_PYTHON = """
 import sys
 sys.modules["httptools"] = sys.modules["uvloop"] = None
@@ -40,6 +42,28 @@ PARSERS = {"httptools": COMMAND, "h11": (sys.executable, "-c", PURE_PYTHON)}
 
 
 Samples = dict[str, dict[tuple[str, ...], float]]
+
+
+AIM_S = 0.25
+"""What the slowest hundredth of a good client's requests may take, where the collector has a processor to itself."""
+
+
+class Turns(NamedTuple):
+    """What a thread has had of the processors: it ran, and it was ready to run but others did."""
+
+    ran_s: float
+    waited_s: float
+
+    def slowed(self, after: Turns) -> float:
+        """Return how many times longer than on an idle machine everything took from here to there.
+
+        Where tests run beside other work the collector waits for a processor, which no code of its own can shorten:
+        that share of the time, and no more of it, is the machine's.
+
+        Source: Documentation/scheduler/sched-stats.rst of the Linux kernel, /proc/<pid>/schedstat.
+        """
+        ran_s = after.ran_s - self.ran_s
+        return (ran_s + after.waited_s - self.waited_s) / ran_s
 
 
 class Serving(NamedTuple):
@@ -65,6 +89,11 @@ class Serving(NamedTuple):
         """Return `VmRSS` or `VmHWM` (the most there ever was) of the process."""
         status = Path(f"/proc/{self.pid}/status").read_text()
         return int(status.partition(f"{line}:")[2].split()[0]) / 1024
+
+    def turns(self) -> Turns:
+        """Return what its event loop's thread has had of the processors until now."""
+        ran, waited, _ = Path(f"/proc/{self.pid}/task/{self.pid}/schedstat").read_text("ascii").split()
+        return Turns(int(ran) / 1e9, int(waited) / 1e9)
 
 
 @contextmanager
@@ -246,18 +275,22 @@ def test_two_hundred_slow_clients_at_once_are_cut_off_and_a_good_one_does_not_no
     before = collector.metrics()
     good_key = touchtrail("keys", "create", "--source", "good", db=collector.db).stdout.strip()
     good_client = GoodClient(collector.port, good_key)
+    turns = collector.turns()
     cuts = asyncio.run(attack_at_once(collector, each=40))
+    slowed = turns.slowed(collector.turns())
     good = good_client.finish()
     after = collector.metrics()
     p99_s = good.p99_s()
     for name, wave in cuts.items():
         print(f"{name}: {len(wave)} cut after {min(wave).after_s:.2f} to {max(wave).after_s:.2f} s")
     memory_mb = collector.memory_mb("VmHWM")
-    print(f"good client: {len(good.took_s)} requests, p99 {1000 * p99_s:.0f} ms; RSS at most {memory_mb:.0f} MB")
+    print(
+        f"good client: {len(good.took_s)} requests, p99 {1000 * p99_s:.0f} ms, the machine {slowed:.2f} times slower "
+        f"than idle; RSS at most {memory_mb:.0f} MB"
+    )
     assert sum(map(len, cuts.values())) == 200
     assert len(good.took_s) >= 40
-    # Stated for an idle machine are 250 ms; here others may be at work.
-    assert p99_s <= 1.0
+    assert p99_s <= AIM_S * slowed
     assert memory_mb <= 200
     assert all(parse(cut.answer)[0] == 408 for name in ("header drip", "body drip") for cut in cuts[name])
     assert all(cut.answer != b"was not cut off" for wave in cuts.values() for cut in wave)
@@ -281,13 +314,14 @@ def test_every_connection_the_collector_ends_is_counted_by_its_reason(tmp_path: 
     """The door of the parser in pure Python counts as the other one does."""
     hostile = {
         "malformed": b"complete nonsense\r\n\r\n", "large_headers": b"GET / HTTP/1.1\r\n" + HOST + b"X-Y: z\r\n" * 200 + b"\r\n",
+        "large_body": b"POST /nowhere HTTP/1.1\r\n" + HOST + b"Content-Length: 5000001\r\n\r\n",
     }  # fmt: skip
     for parser, command in PARSERS.items():
         with serving(tmp_path / f"{parser}.db", command, **DEADLINES | {"CONNECTION_LIMIT": "3"}) as collector:
             for request in hostile.values():
                 with collector.connect() as sock:
                     sock.sendall(request)
-                    assert parse(read_to_end(sock))[0] in (400, 431)
+                    assert parse(read_to_end(sock))[0] in (400, 413, 431)
             crowd = open_many(collector, 3, "127.0.0.2", BEGUN)
             time.sleep(0.2)
             assert healthz(collector, "127.0.0.2")[0] == 503
@@ -301,22 +335,22 @@ def test_every_connection_the_collector_ends_is_counted_by_its_reason(tmp_path: 
                     time.sleep(DRIP_S)
             found = collector.metrics()
         assert found["touchtrail_connections_cut_total"] == {
-            ("malformed",): 1, ("large_headers",): 1, ("crowded",): 1, ("late_body",): 1,
+            ("malformed",): 1, ("large_headers",): 1, ("large_body",): 1, ("crowded",): 1, ("late_body",): 1,
         }, parser  # fmt: skip
         unread = {
             labels[1]: n for labels, n in found["touchtrail_http_requests_total"].items() if labels[0] == "unread"
         }
-        assert unread == {"400": 1, "431": 1, "503": 1}, parser
-        assert found["touchtrail_connections_total"][()] == 8
+        assert unread == {"400": 1, "413": 1, "431": 1, "503": 1}, parser
+        assert found["touchtrail_connections_total"][()] == 9
         assert found["touchtrail_connections_open"][()] == 1
 
 
 def test_an_endless_body_after_its_answer_leaves_the_event_loop_to_others(collector: Serving) -> None:
     """What nobody wants is thrown away a little at a time, however fast it comes."""
-    head = b"POST /v1/events HTTP/1.1\r\nAuthorization: Bearer wrong\r\nContent-Length: 1000000000\r\n"
+    head = b"POST /v1/events HTTP/1.1\r\nAuthorization: Bearer wrong\r\nTransfer-Encoding: chunked\r\n"
     sent = 0
     with collector.connect() as sock:
-        sock.sendall(head + HOST + b"\r\n")
+        sock.sendall(head + HOST + b"\r\n" + ENDLESS)
         assert read_answer(sock)[0] == 401
         began = time.monotonic()
         with suppress(ConnectionResetError, BrokenPipeError):
@@ -404,9 +438,9 @@ def test_a_request_that_came_whole_is_answered_before_the_nonsense_after_it_ends
 
 
 def test_a_body_that_goes_on_after_it_was_refused_is_not_listened_to_for_long(collector: Serving) -> None:
-    head = b"POST /v1/events HTTP/1.1\r\nAuthorization: Bearer wrong\r\nContent-Length: 1000000000\r\n"
+    head = b"POST /v1/events HTTP/1.1\r\nAuthorization: Bearer wrong\r\nTransfer-Encoding: chunked\r\n"
     with collector.connect() as sock:
-        sock.sendall(head + HOST + b"\r\n")
+        sock.sendall(head + HOST + b"\r\n" + ENDLESS)
         assert read_answer(sock)[0] == 401
         began = time.monotonic()
         with suppress(ConnectionResetError, BrokenPipeError):
@@ -414,44 +448,6 @@ def test_a_body_that_goes_on_after_it_was_refused_is_not_listened_to_for_long(co
                 sock.sendall(b" " * 10_000)
                 time.sleep(0.02)
     assert time.monotonic() - began < PATIENCE_S
-
-
-def test_pipelined_requests_are_answered_in_their_order(collector: Serving) -> None:
-    paths = [f"/p-{number}" for number in range(40)]
-    requests = [f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n" for path in paths]
-    last = "GET /last HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n"
-    with collector.connect() as sock:
-        sock.sendall("".join([*requests, last]).encode())
-        answers = read_to_end(sock).decode()
-    assert re.findall(r"there is nothing at (\S+?)\"", answers) == [*paths, "/last"]
-
-
-def test_a_large_request_behind_another_is_no_large_header(collector: Serving) -> None:
-    def post(*ids: str) -> bytes:
-        body = json.dumps([wire_event(event_id, properties={"name": "x" * 200}) for event_id in ids]).encode()
-        head = f"POST /v1/events HTTP/1.1\r\nAuthorization: Bearer {collector.key}\r\nContent-Length: {len(body)}\r\n"
-        return head.encode() + HOST + b"\r\n" + body
-
-    with collector.connect() as sock:
-        for number in range(10):
-            sock.sendall(post(f"small-{number}"))
-            time.sleep(0.001 * (number % 3))  # while the first is answered
-            sock.sendall(post(*(f"large-{number}-{place}" for place in range(200))))
-            assert [read_answer(sock)[2]["accepted"] for _ in range(2)] == [1, 200]
-
-
-@pytest.mark.parametrize("collector", ["httptools"], indirect=True)  # h11 reads one request at a time
-def test_requests_without_end_that_nobody_reads_the_answers_of_do_not_fill_the_memory(collector: Serving) -> None:
-    flood = b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n" * 5_000
-    sent = 0
-    with collector.connect() as sock, suppress(ConnectionResetError, BrokenPipeError):
-        while sent < 30_000_000:
-            sock.sendall(flood)
-            sent += len(flood)
-    assert healthz(collector)[0] == 200
-    print(f"{sent / 1e6:.1f} MB sent; RSS at most {collector.memory_mb('VmHWM'):.0f} MB")
-    assert sent >= len(flood)
-    assert collector.memory_mb("VmHWM") <= 200
 
 
 def open_many(collector: Serving, number: int, address: str, start: bytes) -> list[socket.socket]:

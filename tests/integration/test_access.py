@@ -153,8 +153,26 @@ def test_no_other_origin_may_read_what_is_not_ingest(app: Application, credentia
                 answer = app.ask(method, filled(entry.path), headers=headers)
                 assert not [name for name in answer.headers if name.startswith("access-control")]
                 asked += 1
-        assert app.ask("OPTIONS", filled(entry.path), headers=origin).status_code == 405
     assert asked >= 20
+
+
+def test_every_path_tells_its_methods_and_a_method_it_lacks_is_told_them_too(app: Application) -> None:
+    methods: dict[str, set[str]] = {}
+    for entry in create_app(app.collector).state.table:
+        methods.setdefault(entry.path, set()).update(
+            {entry.method, "OPTIONS"} | ({"HEAD"} if entry.method == "GET" else set())
+        )
+    for path, expected in methods.items():
+        asked, wrong = app.ask("OPTIONS", filled(path)), app.ask("BREW", filled(path))
+        assert (asked.status_code, asked.content) == (204, b""), path
+        assert (wrong.status_code, wrong.json()["code"]) == (405, "method_not_allowed"), path
+        for answer in (asked, wrong):
+            assert {name.strip() for name in answer.headers["allow"].split(",")} == expected, path
+            assert {name: answer.headers.get(name) for name in SECURITY_HEADERS} == SECURITY_HEADERS
+    assert len(methods) > 35
+    assert sum("GET" in names for names in methods.values()) >= 8
+    assert app.ask("OPTIONS", "/nowhere").status_code == 404
+    assert app.ask("OPTIONS", "/healthz", headers={"host": "evil.example"}).status_code == 421
 
 
 def test_a_revoked_key_ends_in_the_middle_of_a_running_application(app: Application) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import sqlite3
 import stat
@@ -416,3 +417,40 @@ def test_the_database_itself_is_no_backup(db: Path, default_host: PluginHost) ->
     add(db, default_host, ["1"])
     with pytest.raises(UsageError, match="the database itself"):
         restore(db, db)
+
+
+def test_a_folder_is_no_backup(db: Path, default_host: PluginHost) -> None:
+    add(db, default_host, ["1"])
+    with pytest.raises(StoreError, match="is no file; name a database or a backup"):
+        restore(db.parent, db)
+
+
+def test_a_restore_through_a_link_leaves_the_link(db: Path, copy: Path, default_host: PluginHost) -> None:
+    add(db, default_host, ["1"])
+    link = db.with_name("link.db")
+    link.symlink_to(db)
+    back_up(link, copy)
+    add(link, default_host, ["2"])
+    restored = restore(copy, link)
+    assert link.is_symlink()
+    assert restored.replaced is not None
+    assert restored.replaced.name.startswith("shop.db.replaced-")
+    assert (count_events(db), count_events(link), count_events(restored.replaced)) == (1, 1, 2)
+
+
+def test_a_backup_with_a_second_name_can_be_restored(db: Path, copy: Path, default_host: PluginHost) -> None:
+    """As tools keep old backups that have not changed; such a file is whole, there is no log."""
+    add(db, default_host, ["1", "2"])
+    back_up(db, copy)
+    os.link(copy, copy.with_name("yesterday.db"))
+    assert restore(copy, db).contents.events == 2
+
+
+def test_a_start_finishes_what_a_killed_restore_left(db: Path, default_host: PluginHost) -> None:
+    add(db, default_host, ["1"])
+    with closing(sqlite3.connect(db)) as connection:
+        connection.execute("PRAGMA journal_mode = DELETE")
+    hidden = db.with_name(f".{db.name}.replaced-20260101T000000Z")
+    os.link(db, hidden)
+    assert add(db, default_host, ["2"]) == 1
+    assert (hidden.exists(), db.stat().st_nlink) == (False, 1)

@@ -90,6 +90,7 @@ def test_every_way_in_answers_a_browsers_question(app: Application) -> None:
     for path in paths:
         answer = app.ask("OPTIONS", path, headers=asked)
         assert (answer.status_code, answer.content) == (204, b""), path
+        assert "OPTIONS" in answer.headers["allow"].split(", ")
         assert answer.headers["access-control-allow-origin"] == OTHER
         assert answer.headers["access-control-allow-headers"] == "authorization, x-retry-count"
         assert {"GET", "POST", "OPTIONS"} <= set(answer.headers["access-control-allow-methods"].split(", "))
@@ -119,3 +120,9 @@ def test_errors_can_be_read_by_the_page_that_sent_too(app: Application) -> None:
         headers = {"authorization": f"Bearer {key}", "origin": SHOP}
         answer = app.ask("POST", path, content=b"{" if status == 400 else TRACK, headers=headers)
         assert (answer.status_code, answer.headers["access-control-allow-origin"]) == (status, SHOP)
+
+
+def test_a_sender_may_name_a_page_as_people_write_it_and_browsers_are_let_in(app: Application) -> None:
+    run_operation(app.collector, "set_sender", {"source": "web", "origins": ["HTTPS://Straße.example:443/"]})
+    assert app.post(wire_event("1"), origin="https://xn--strae-oqa.example").status_code == 200
+    assert app.post(wire_event("2"), origin="https://strasse.example").status_code == 403

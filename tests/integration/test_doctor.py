@@ -137,6 +137,9 @@ PLANTED: dict[str, tuple[Callable[[Path], object], str, str, str]] = {
         "derived", "ok", "30 events are derived when the collector starts",
     ),
     "an open file": (lambda db: db.chmod(0o644), "permissions", "warning", "mode 0644"),
+    "a hard link": (
+        lambda db: os.link(db, db.with_name("other.db")), "names", "problem", "the collector does not start before",
+    ),
     "an interrupted restore": (
         lambda db: os.link(db, db.with_name(".shop.db.replaced-20260101T000000Z")), "leftovers", "warning",
         "run the restore again",
@@ -159,6 +162,24 @@ def test_a_planted_fault_is_found(db: Path, default_host: PluginHost, fault: str
     finding = found(examine(around(db, default_host)), check)
     assert (finding.state, said in f"{finding.message} {finding.action}") == (state, True), finding
     assert finding.action is not None or state == "ok" or check == "database"
+
+
+REFUSALS = {
+    "database or disk is full; free some disk space": "do what it says; a restart does not help",
+    "the writer has ended; see the log": "look at its log, then restart it",
+    "the collector is stopping": "wait until it has stopped",
+}
+
+
+@pytest.mark.parametrize("reason", REFUSALS)
+def test_why_a_collector_takes_no_events_is_told_with_what_helps(
+    db: Path, default_host: PluginHost, reason: str
+) -> None:
+    readiness = {"is_ready": False, "message": f"events are not taken now: {reason}"}
+    running = RunningCollector(pid=7, url="u", readiness=readiness)
+    finding = found(examine(around(db, default_host, collector=running)), "collector")
+    assert (finding.state, finding.message) == ("problem", f"process 7 at u takes no events: {reason}")
+    assert str(finding.action).startswith(REFUSALS[reason])
 
 
 SURROUNDINGS: dict[str, tuple[dict[str, Any], str, str, str]] = {

@@ -52,6 +52,10 @@ def nested(depth: int) -> bytes:
 ODD: dict[str, tuple[bytes, str, str | None]] = {
     "depth": (event(b"", b'{"a":' + nested(16) + b"}"), "too_deep", None),
     "depth of thousands": (event(b"", b'{"a":' + nested(900) + b"}"), "too_deep", None),
+    "depth beyond all readers": (event(b"", b'{"a":' + nested(5_000) + b"}"), "too_deep", None),
+    "a control character": (event(b',"page":{"title":"a\x01b"}'), "invalid_json", None),
+    "a bad escape": (event(b',"page":{"title":"\\x}]"}'), "invalid_json", None),
+    "a crowd": (event(b"", json.dumps({"p": "a@b.example " * 101}).encode()), "too_large", "properties.p"),
     "too many properties": (event(b"", json.dumps({f"p{n}": n for n in range(65)}).encode()), "too_large", "properties"),
     "too large": (event(b"", b'{"a":"' + b"x" * 65_536 + b'"}'), "too_large", None),
     "an id too long": (event(b"").replace(b'"odd"', b'"' + b"i" * 129 + b'"'), "invalid_value", "event_id"),
@@ -100,6 +104,8 @@ KEPT: dict[str, bytes] = {
     "an empty name": event(b"", b'{"":1}'),
     "a user agent of pages": event(b',"device":{"user_agent":"' + b"u" * 5_000 + b'"}'),
     "a title of pages": event(b',"page":{"title":"' + b"t" * 30_000 + b'"}'),
+    "a leap second": event(b',"occurred_at":"2016-12-31T23:59:60Z"'),
+    "half an emoji in an id": event(b"").replace(b'"odd"', b'"odd-half\\ud83d"'),
     "a smiley": event(b"", '{"😀":"😀"}'.encode()),
 }
 

@@ -126,7 +126,7 @@ def bomb(megabytes: int) -> bytes:
         pytest.param(b"", {}, (400, "invalid_json", None), id="nothing"),
         pytest.param(b"{", {}, (400, "invalid_json", None), id="cut off"),
         pytest.param(b'{"events": 5}', {}, (400, "invalid_batch", "events"), id="no list"),
-        pytest.param(b'{"events": [], "sent_at": 5}', {}, (400, "invalid_batch", "sent_at"), id="no time"),
+        pytest.param(b'{"events": [{"a": "\x01"}', {}, (400, "invalid_json", None), id="damaged and cut off"),
         pytest.param(b"[" * 100_000, {}, (400, "invalid_json", None), id="lists in lists"),
         pytest.param(b"[" + b"1," * 2500 + b"1]", {}, (400, "batch_too_large", None), id="too many"),
         pytest.param(b" " * 5_000_001, {}, (413, "body_too_large", None), id="too large"),
@@ -337,10 +337,34 @@ def test_a_sender_that_went_away_while_its_events_were_written_disturbs_nobody(a
 
 
 def test_a_sender_with_a_wrong_clock_costs_nothing_but_its_clock(app: Application) -> None:
-    for number, sent_at in enumerate(("9999-12-31T23:59:59Z", "0001-01-01T00:00:00Z")):
+    for number, sent_at in enumerate(
+        ("9999-12-31T23:59:59Z", "0001-01-01T00:00:00Z", "now", "", 5, [], {"a": 1}, None)
+    ):
         event = wire_event(str(number), occurred_at=None)
         assert ack(app.post({"sent_at": sent_at, "events": [event]})) == (1, 0, [])
     with app.collector.store.reading() as reader:
         assert reader.execute("SELECT DISTINCT sent_at, occurred_at = received_at FROM events").fetchall() == [
             (None, 1)
         ]
+
+
+def test_one_event_that_is_no_json_is_rejected_and_the_others_are_kept(app: Application) -> None:
+    good, bad = [msgspec.json.encode(wire_event(str(number))) for number in range(3)], b'{"event_id":"x\n","a":"}]\\q"}'
+    deep = b'{"event_id":"y","name":"own","anonymous_id":"a","properties":' + b'{"a":' * 1_000 + b"1" + b"}" * 1_001
+    accepted, duplicates, rejected = ack(app.post(b"[" + b",".join([good[0], bad, good[1], deep, good[2]]) + b"]"))
+    assert (accepted, duplicates) == (3, 0)
+    assert [(r["index"], r["code"]) for r in rejected] == [(1, "invalid_json"), (3, "too_deep")]
+    assert app.stored() == ["0", "1", "2"]
+    with app.collector.store.reading() as reader:
+        kept = reader.execute("SELECT code, body FROM quarantine ORDER BY id").fetchall()
+    assert kept == [("invalid_json", bad), ("too_deep", deep)]
+
+
+def test_a_duplicate_is_an_event_that_is_there(app: Application) -> None:
+    """Ids that hold an address, or half a character, are not kept as they came; no two of them are one all the same."""
+    ids = ["evt-A@x.example", "evt-a@x.example", "evt-a%40x.example", "sur\\ud800", "sur\\ud801", "sur\ufffd"]
+    body = b"[" + b",".join(b'{"event_id":"%b","name":"own","anonymous_id":"a"}' % one.encode() for one in ids) + b"]"
+    assert ack(app.post(body)) == (len(ids), 0, [])
+    assert ack(app.post(body)) == (0, len(ids), [])
+    assert len(set(app.stored())) == len(ids)
+    assert b"x.example" not in app.collector.store.path.read_bytes()

@@ -22,7 +22,7 @@ from touchtrail_collector.api import Channel, ChannelRule, ChannelRuleSet, hooki
 from touchtrail_collector.errors import StoreError, StoreUnavailable
 from touchtrail_collector.host import PluginHost
 from touchtrail_collector.services.collector import Collector
-from touchtrail_collector.services.metrics import COMMIT_SECONDS, Histogram
+from touchtrail_collector.services.commits import COMMIT_SECONDS, Histogram
 from touchtrail_collector.store.sqlite.append import count_up
 from touchtrail_collector.store.sqlite.figures import read_figures
 from touchtrail_collector.web.app import create_app

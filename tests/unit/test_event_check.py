@@ -14,14 +14,8 @@ from hypothesis import strategies as st
 
 from shop_events import wire_event
 from touchtrail.events import VOCABULARY, Event
-from touchtrail_collector.domain.event import (
-    BodyUnreadable,
-    CheckedEvent,
-    EventChecker,
-    EventRejected,
-    has_too_many,
-    read_batch,
-)
+from touchtrail_collector.domain.batch import BodyUnreadable, drain, has_too_many, read_batch
+from touchtrail_collector.domain.event import CheckedEvent, EventChecker, EventRejected
 from touchtrail_collector.domain.fact import BODY_DECODER, PHONE_NAMES, nodes_of, read_nodes
 from touchtrail_collector.domain.privacy import IP_NAMES, Pseudonymiser
 
@@ -185,11 +179,10 @@ BODIES: dict[str, tuple[bytes, str, str | None]] = {
     "cut off": (b'{"events":[{"event_id":"e"', "invalid_json", None),
     "a text": (b'"events"', "invalid_batch", None),
     "events a text": (b'{"events":"e"}', "invalid_batch", "events"),
-    "sent_at no time": (b'{"events":[],"sent_at":"now"}', "invalid_batch", "sent_at"),
     "lists in lists": (b"[" * 100_000, "invalid_json", None),
     "objects in objects": (b'{"events":' * 100_000, "invalid_batch", "events"),
     "objects in something unknown": (b'{"a":' * 100_000, "invalid_json", None),
-    "lists in an event": (b'{"events":[' + b"[" * 100_000 + b"]" * 100_000 + b"]}", "invalid_json", None),
+    "lists that do not end": (b'{"events":[' + b"[" * 100_000 + b"]" * 99_999 + b"]}", "invalid_json", None),
     "UTF-16": ('{"events":[]}'.encode("utf-16"), "invalid_json", None),
 }  # fmt: skip
 
@@ -324,7 +317,7 @@ def values_of(field: msgspec.structs.FieldInfo) -> st.SearchStrategy[Any]:
 
 def test_a_decimal_keeps_its_digits() -> None:
     text = "0.12345678901234567890"
-    kept = msgspec.json.decode(check(order(total=text)).body)["properties"]["total"]
+    kept = msgspec.json.decode(check(order(tax=text)).body)["properties"]["tax"]
     assert decimal.Decimal(kept) == decimal.Decimal(text)
 
 
@@ -344,4 +337,4 @@ HEAPS: dict[str, tuple[bytes, bool]] = {
 
 @pytest.mark.parametrize(("body", "expected"), HEAPS.values(), ids=HEAPS)
 def test_a_heap_of_events_is_told_without_taking_it_apart(body: bytes, expected: bool) -> None:
-    assert has_too_many(body, 2_500) is expected
+    assert drain(has_too_many(body, 2_500)) is expected

@@ -12,7 +12,8 @@ import pytest
 
 from shop_events import wire_event
 from touchtrail.events import VOCABULARY, Event, EventSpec
-from touchtrail_collector.domain.event import BodyUnreadable, EventChecker
+from touchtrail_collector.domain.batch import BodyUnreadable
+from touchtrail_collector.domain.event import EventChecker
 from touchtrail_collector.domain.privacy import Pseudonymiser
 from touchtrail_collector.domain.property_names import NameFit
 from touchtrail_collector.services.ingest import Ingest, Prepared

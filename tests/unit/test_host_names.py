@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from touchtrail_collector.settings import ServerSettings
-from touchtrail_collector.web.hosts import HostNames, bare_name
+from touchtrail_collector.web.hosts import HostNames, bare_name, read_host
 
 LOCAL = ["localhost", "LOCALHOST:8377", "localhost.", "127.0.0.1", "127.0.0.1:80", "[::1]", "[::1]:8377", "::1"]
 FOREIGN = ["evil.example", "evil.example:8377", "127.0.0.1.evil.example", "localhost.evil.example", "", ":80", "[evil]", "[::1]evil", "127.0.0.1 evil", "0x7f.1", "2130706433"]  # fmt: skip
@@ -45,3 +45,19 @@ def test_a_star_allows_any_name() -> None:
 def test_any_header_is_read_without_failing_and_foreign_text_is_not_ours(text: str) -> None:
     names = HostNames(ServerSettings())
     assert names.allow(bare_name(text)) == (bare_name(text) in {"localhost", "127.0.0.1", "::1"})
+
+
+@pytest.mark.parametrize(
+    ("hosts", "version", "expected"),
+    [
+        pytest.param([b"a.example"], "1.1", b"a.example", id="one"),
+        pytest.param([b""], "1.1", b"", id="an empty one"),
+        pytest.param([b"a.example", b"a.example"], "1.1", None, id="the same twice"),
+        pytest.param([b"a.example", b"b.example"], "1.0", None, id="two"),
+        pytest.param([], "1.1", None, id="none"),
+        pytest.param([], "1.0", b"", id="none, before there was one"),
+    ],
+)
+def test_a_request_gives_one_name(hosts: list[bytes], version: str, expected: bytes | None) -> None:
+    headers = [(b"accept", b"*/*"), *((b"host", host) for host in hosts)]
+    assert read_host({"type": "http", "http_version": version, "headers": headers}) == expected

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from touchtrail_collector.settings import LimitsSettings
 from touchtrail_collector.web.errors import HttpError
-from touchtrail_collector.web.limits import RateLimits, TokenBuckets, sender_of
+from touchtrail_collector.web.limits import STRANGER_BURST, RateLimits, TokenBuckets, sender_of
 
 
 class Clock:
@@ -115,3 +115,32 @@ def test_this_machine_is_limited_only_where_that_is_asked_for(
             )
         else:
             check()
+
+
+def test_to_look_says_what_taking_would_and_takes_nothing() -> None:
+    clock = Clock()
+    buckets = TokenBuckets(2, 3, clock=clock)
+    assert [buckets.look("a") for _ in range(10)] == [0.0] * 10
+    assert len(buckets) == 0
+    for _ in range(3):
+        assert buckets.look("a") == buckets.take("a") == 0
+    assert buckets.look("a") == buckets.take("a") == pytest.approx(0.5)
+    clock.now += 0.5
+    assert buckets.look("a") == 0
+
+
+@pytest.mark.parametrize("address", ["192.0.2.1", "127.0.0.1", "2001:db8::1"])
+def test_an_address_whose_requests_held_no_key_waits_and_others_do_not(address: str) -> None:
+    clock = Clock()
+    limits = RateLimits(LimitsSettings(), clock)
+    for _ in range(STRANGER_BURST):
+        limits.check_stranger(scope(address))
+        limits.note_stranger(scope(address))
+    with pytest.raises(HttpError) as refused:
+        limits.check_stranger(scope(address))
+    assert (refused.value.status, refused.value.body.code, refused.value.retry_after_s) == (429, "rate_limited", 3)
+    limits.check_stranger(scope("192.0.2.99"))
+    clock.now += 3
+    limits.check_stranger(scope(address))
+    limits.check_address(scope(address))
+    limits.check_key(scope(address), "key")

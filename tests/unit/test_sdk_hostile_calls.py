@@ -26,7 +26,8 @@ from touchtrail._envelope import kind_of
 from touchtrail._strict import check_as_collector
 from touchtrail.events import VOCABULARY
 from touchtrail.testing import ScriptedTransport
-from touchtrail_collector.domain.event import EventChecker, EventRejected, read_batch
+from touchtrail_collector.domain.batch import read_batch
+from touchtrail_collector.domain.event import EventChecker, EventRejected
 from touchtrail_collector.domain.privacy import Pseudonymiser
 
 CALLS = 5_000

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 import pytest
@@ -21,7 +22,15 @@ from touchtrail_collector.services.keyring import USE_INTERVAL_MS, KeyUses
         ("http://shop.example:80", "http://shop.example"),
         ("http://localhost:3000", "http://localhost:3000"),
         ("https://bücher.example", "https://xn--bcher-kva.example"),
+        ("https://ünï.example", "https://xn--n-nga1b.example"),
+        ("https://u\u0308ni\u0308.example", "https://xn--n-nga1b.example"),
+        ("https://STRASSE.example", "https://strasse.example"),
+        ("https://Straße.example:443/", "https://xn--strae-oqa.example"),
+        ("https://日本語。jp", "https://xn--wgv71a119e.jp"),
+        ("https://xn--N-NGA1B.example", "https://xn--n-nga1b.example"),
+        ("https://a_b.example:8443", "https://a_b.example:8443"),
         ("http://[::1]:8080", "http://[::1]:8080"),
+        ("http://[0:0:0:0:0:0:0:1]:80", "http://[::1]"),
         ("http://127.0.0.1", "http://127.0.0.1"),
     ],
 )
@@ -35,10 +44,25 @@ def test_an_origin_is_kept_as_browsers_write_it(text: str, origin: str) -> None:
     ["", "*", "null", "shop.example", "//shop.example", "ftp://shop.example", "https://", "https://shop.example/shop",
      "https://shop.example?a=1", "https://shop.example#a", "https://user@shop.example", "https://shop example",
      "https://shop.example:port", "https://shop.example:99999", "https://a b", "https://[::1", "https://*.shop.example",
-     "https://" + "a" * 300, "https://\ud800.example"],
+     "https://" + "a" * 300, "https://\ud800.example", "https://" + "ü" * 80 + ".example", "https://ü\u200d.example",
+     "https://[::1%eth0]"],
 )  # fmt: skip
 def test_what_is_no_origin_is_refused_in_words(text: str) -> None:
     with pytest.raises(ValueError, match="an origin is scheme and host, such as"):
+        read_origin(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "extra"),
+    [
+        ("https://shop.example/shop", "the path '/shop'"),
+        ("https://ünï.example/a b?c", "the path '/a b'"),
+        ("https://jane@shop.example", "the user name"),
+        ("https://shop.example/?a=1", "what follows the host"),
+    ],
+)
+def test_the_message_says_what_to_leave_out(text: str, extra: str) -> None:
+    with pytest.raises(ValueError, match=f"leave out {re.escape(extra)}, it is no part of what browsers send"):
         read_origin(text)
 
 

@@ -8,6 +8,7 @@ import logging
 import re
 import sys
 import threading
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from datetime import datetime
@@ -16,7 +17,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from touchtrail_collector.web.server_log import LogFormat, SafeFormatter, masked, shortened, start_log, visible
+from touchtrail_collector.web.server_log import (
+    LINE_CHARS,
+    PATH_CHARS,
+    LogFormat,
+    SafeFormatter,
+    masked,
+    shortened,
+    shown_path,
+    start_log,
+    visible,
+)
 
 FORMATS: list[LogFormat] = ["plain", "json"]
 LINE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z [A-Z]+ [\w.]+: ")
@@ -126,6 +137,12 @@ def caught(error: Exception) -> object:
         ("authorization: basic czNjcmV0OngK=", "czNjcmV0"),
         ("no such customer: jane.doe+x@shop.example!", "jane.doe"),
         ("/page?email=jane.doe%40shop.example", "jane.doe"),
+        ("/page/100%25jane.doe@shop.example.", "jane.doe"),
+        ("x%40jane.doe%40shop.example", "jane.doe"),
+        ("x@jane.doe@shop.example", "jane.doe"),
+        ("%40%40jane.doe@shop.example", "jane.doe"),
+        ("/Bearer%20s3cret.value/x", "s3cret"),
+        ("key=" * 3000 + "s3cret", "s3cret"),
     ],
 )
 @pytest.mark.parametrize("log_format", FORMATS)
@@ -137,6 +154,75 @@ def test_keys_and_addresses_are_masked_also_in_errors(
         lines = "\n".join(logged(log_format, work))
         assert hidden not in lines
         assert "…" in lines
+
+
+SHAPES = [
+    "a", "a@", "a%40", "a@b.", "a%40b.", "a@b-", "a@b.c%", "a@b@c.", "%", "%4", "%40", "%2540", "@", "key=", "key=&", "tokentoken",
+    "bearer%20", "bearer ", "bearer", " ", "%20", "tta_", "tta_abcdefg ", "tta_-", ".", "/", "a/", "é", "\x00", "\udc80",
+]  # fmt: skip
+CHARS = 100_000
+"""Where an address was looked for from each character on, as once, this took a quarter of an hour."""
+
+
+@pytest.mark.parametrize("log_format", FORMATS)
+def test_what_a_line_costs_grows_no_faster_than_its_length_whatever_stands_in_it(log_format: LogFormat) -> None:
+    formatter = start_formatter(log_format)
+    slowest = 0.0
+    for shape in SHAPES:
+        for before in ("", "bearer", "a@", "/x?key"):
+            text = (before + shape * CHARS)[:CHARS]
+            record = logging.LogRecord("touchtrail_collector.web", 30, "x.py", 1, "%s", (text,), None)
+            began = time.process_time()
+            formatter.format(record)
+            took_s = time.process_time() - began
+            slowest = max(slowest, took_s)
+            assert took_s < 2, (shape, before)
+    assert slowest > 0
+
+
+@given(st.lists(st.sampled_from(SHAPES), min_size=1, max_size=6).map("".join))
+def test_mixed_shapes_cost_no_more(shape: str) -> None:
+    text = (shape * CHARS)[: CHARS // 10]
+    formatter = start_formatter("plain")
+    record = logging.LogRecord("touchtrail_collector.web", 30, "x.py", 1, "%s", (text,), caught(ValueError(text)))
+    began = time.process_time()
+    formatter.format(record)
+    assert time.process_time() - began < 1, shape
+
+
+@pytest.mark.parametrize("log_format", FORMATS)
+def test_of_a_long_line_the_beginning_is_shown(logged: Logged, log_format: LogFormat) -> None:
+    for work in (say("%s", "words " * CHARS), fail(ValueError("words " * CHARS))):
+        lines = logged(log_format, work)
+        assert sum(len(line) for line in lines) < 3 * LINE_CHARS
+        assert "words words" in lines[-1]
+        assert "…" in lines[-1]
+
+
+@pytest.mark.parametrize(
+    ("path", "shown"),
+    [
+        ("/v1/events?key=x", "/v1/events"),
+        ("/" + "a" * (PATH_CHARS - 1), "/" + "a" * (PATH_CHARS - 1)),
+        ("/" + "a" * PATH_CHARS, "/…"),
+        ("/page/" + "b" * PATH_CHARS, "/page/…"),
+        ("/page" * 400, "/page" * 102 + "/…"),
+    ],
+)
+def test_a_long_path_is_cut_between_two_parts(path: str, shown: str) -> None:
+    assert shown_path(path) == shown
+
+
+@given(st.integers(0, 600))
+def test_where_a_path_is_cut_no_half_of_an_address_or_key_is_left(before: int) -> None:
+    for secret in ("jane.doe@shop.example", "jane.doe%40shop.example", "ttw_abcdefghijklmnopqrstuv"):
+        path = "/" + "x" * before + "/" + secret + "/" + "y" * 600
+        arguments = ("203.0.113.77:5000", "GET", path, "1.1", 404)
+        record = logging.LogRecord("uvicorn.access", 20, "x.py", 1, '%s - "%s %s HTTP/%s" %d', arguments, None)
+        line = start_formatter("plain").format(record)
+        assert not re.search(r"jane|shop\.ex|abcdefgh", line), line
+        assert line.endswith(" 404")
+        assert len(line) < PATH_CHARS + 200
 
 
 @given(st.text())

@@ -14,8 +14,9 @@ from touchtrail.errors import CurrencyError
 from touchtrail.events import Event
 from touchtrail.money import exponent
 
-from .event import NEWEST_MS, OLDEST_MS, WireEvent
+from .event import WireEvent
 from .repair import find_places
+from .wire_time import NEWEST_MS, OLDEST_MS
 from .wording import find_nearest, squash
 
 ENVELOPE = WireEvent.__struct_fields__
@@ -31,6 +32,8 @@ OTHER_NAMES = {
 """What other trackers call our fields, as `squash` writes it."""
 CURRENCY_SIGNS = {"€": "EUR", "$": "USD", "£": "GBP", "¥": "JPY", "zł": "PLN", "kč": "CZK", "euro": "EUR"}
 AMOUNT_SIGNS = re.compile(r"[^\d.,\-]")
+OTHER_POINTS = str.maketrans("٫٬．，", ".,.,")
+POWER_OF_TEN = re.compile(r"\d\s*[eE^]\s*[+-]?\d")
 THOUSANDS = re.compile(r"-?\d{1,3}([.,])\d{3}(?:\1\d{3})*")
 
 
@@ -292,7 +295,10 @@ def mend_amount(value: Any) -> str | None:
     """Return an amount as it should have been written: `1.299,00 €` is 1299.00; None where that cannot be told."""
     if not isinstance(value, str) or len(value) > 40:
         return None
-    text = AMOUNT_SIGNS.sub("", value).strip(".,")
+    if POWER_OF_TEN.search(value):  # without its letter 1e3 would be 13
+        return None
+    value = value.translate(OTHER_POINTS)
+    text = AMOUNT_SIGNS.sub("", "".join(str(int(sign)) if sign.isdecimal() else sign for sign in value)).strip(".,")
     point = max(text.rfind("."), text.rfind(","))
     if THOUSANDS.fullmatch(text) and text.count(text[point]) > 1:
         text = text.replace(text[point], "")

@@ -1,13 +1,10 @@
-"""Events at the edge: reads a request's bytes, checks each event against the vocabulary, says what is wrong."""
+"""Events at the edge: checks each event of a request against the vocabulary, says what is wrong."""
 
 from __future__ import annotations
 
-import codecs
-import json
 import re
 import typing
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Annotated, Any
 
@@ -16,32 +13,25 @@ import msgspec
 from touchtrail.context import Campaign, Consent, Device, Page
 from touchtrail.events import ConsentGiven, ConsentWithdrawn, Event
 
+from .address import may_hold_address
 from .amount import MoneyCheck, money_check
-from .privacy import IP_NAMES, Pseudonymiser, may_hold_address, may_name_member
+from .batch import DECODE_ERRORS, describe
+from .privacy import IP_NAMES, MAX_CONTACTS, CrowdedError, Pseudonymiser, Scrub, count_contacts, may_name_member
 from .property_names import NameFit, move_to_overflow
-from .typed_event import is_flat, typed_decoder
-from .wording import PATH, explain, in_words
+from .typed_event import as_written, is_flat, typed_decoder
+from .wire_time import NEWEST_MS, OLDEST_MS, Time, replace_leap, to_ms
+from .wording import explain
 
-MAX_BATCH = 2_500
-MANY_COMMAS = 250_000
-"""A body with more is looked through before it is taken apart; with more objects and arrays than the next, refused."""
-MANY_BRACKETS = 100_000
-MEND_BYTES = 1_000_000
 MAX_DEPTH = 16
 MAX_PROPERTIES = 64
 MAX_USER_AGENT_CHARS = 512
+OPEN_PATHS = frozenset({"properties", "properties.extra", "page"})
 CONSENT_EVENTS = frozenset({ConsentGiven.spec.name, ConsentWithdrawn.spec.name})
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-MILLISECOND = timedelta(milliseconds=1)
-OLDEST_MS = 946_684_800_000  # 2000-01-01: an earlier time is a broken clock, not a memory
-NEWEST_MS = 4_102_444_800_000  # 2100-01-01
-
 NAME_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]{0,63}\Z"
 Id = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
 Identifiers = dict[
     Annotated[str, msgspec.Meta(min_length=1, max_length=64)], Annotated[str, msgspec.Meta(max_length=256)]
 ]
-Time = Annotated[datetime, msgspec.Meta(tz=True)]
 
 
 class WireEvent(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, gc=False):
@@ -67,13 +57,6 @@ class Agreement(msgspec.Struct):
     consent: Consent
 
 
-class Batch(msgspec.Struct, kw_only=True):
-    """A request's body. Unknown members are ignored: they carry no event."""
-
-    events: list[msgspec.Raw] | msgspec.UnsetType = msgspec.UNSET
-    sent_at: Time | None = None
-
-
 class EventRejected(Exception):
     """One event cannot be kept as it is.
 
@@ -92,20 +75,6 @@ class EventRejected(Exception):
         self.event_id = event_id
 
 
-class BodyUnreadable(Exception):
-    """A request's body is not a batch of events; nothing of it is kept.
-
-    Attributes:
-        field: the member at fault, `sent_at`, or None.
-    """
-
-    def __init__(self, code: str, message: str, field: str | None = None) -> None:
-        super().__init__(message)
-        self.code = code
-        self.message = message
-        self.field = field
-
-
 class CheckedEvent(typing.NamedTuple):
     """An event that may be kept; ``body`` is its JSON text without anything that must not be kept in clear."""
 
@@ -119,114 +88,16 @@ class CheckedEvent(typing.NamedTuple):
 
 # In C: to make a named tuple by its name is a Python function.
 checked_event = partial(tuple.__new__, CheckedEvent)
-BATCH_DECODER = msgspec.json.Decoder(Batch)
-LIST_DECODER = msgspec.json.Decoder(list[msgspec.Raw])
 WIRE_DECODER = msgspec.json.Decoder(WireEvent)
 AGREEMENT_DECODER = msgspec.json.Decoder(Agreement)
 ANY_DECODER = msgspec.json.Decoder(dict[str, Any])
-# RecursionError on depth and UnicodeDecodeError on bad UTF-8 are no DecodeErrors (reliability.md).
-DECODE_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-
-
-def read_batch(body: bytes, limit: int = MAX_BATCH) -> tuple[list[msgspec.Raw], datetime | None]:
-    """Split a body into its events' bytes: a batch object, an array, or a single event.
-
-    Half an emoji or a NaN makes a body no JSON; it is mended, so that one bad event does not sink its batch.
-
-    Raises: BodyUnreadable, also for more than ``limit`` events.
-    """
-    body = body.removeprefix(codecs.BOM_UTF8)
-    if not body.strip():
-        raise BodyUnreadable("invalid_json", "the body is empty")
-    if has_too_many(body, limit):
-        raise BodyUnreadable("batch_too_large", f"the batch is too large; send at most {limit} events in one request")
-    try:
-        batch = split_batch(body)
-    except BodyUnreadable as unreadable:
-        mended = mend_json(body) if unreadable.code == "invalid_json" else None
-        if mended is None:
-            raise
-        batch = split_batch(mended)
-    if len(batch[0]) > limit:
-        message = f"the batch has {len(batch[0])} events; send at most {limit} in one request"
-        raise BodyUnreadable("batch_too_large", message)
-    return batch
-
-
-def has_too_many(body: bytes, limit: int) -> bool:
-    """True for a batch of so many things that taking it apart would fill the memory; False is no promise.
-
-    Five million bytes hold two million events, `{},{},…`, of which each costs sixty bytes before it is looked at.
-    """
-    if body.count(b",") < MANY_COMMAS:
-        return False
-    if body.count(b"{") + body.count(b"[") > MANY_BRACKETS:
-        return True
-    top = 1 if body.lstrip()[:1] == b"[" else 2
-    depth = found = place = 0
-    while match := (TO_COMMA if depth == top else TO_BRACKET).match(body, place):
-        place = match.end()
-        mark = body[place - 1 : place]
-        if mark == b",":
-            found += 1
-            if found >= limit:
-                return True
-        else:
-            depth += 1 if mark in (b"{", b"[") else -1
-    return False
-
-
-def mend_json(body: bytes) -> bytes | None:
-    """Return a body without what Python's reader lets pass and JSON does not know; None when that is not its fault.
-
-    Half a surrogate becomes U+FFFD (browsers send it when a title is cut inside an emoji), NaN and Infinity become
-    text, which only the event they stand in is rejected for. Not for large bodies: Python's reader makes ten times as
-    much of them, and who sends half a surrogate sends little.
-    """
-    if len(body) > MEND_BYTES:
-        return None
-    try:
-        value = json.loads(body.decode(), parse_constant=str)
-        text = json.dumps(value, ensure_ascii=False)
-    except (ValueError, RecursionError):
-        return None
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").encode()
-
-
-def split_batch(body: bytes) -> tuple[list[msgspec.Raw], datetime | None]:
-    """Do the same for a body that is JSON. Raises: BodyUnreadable."""
-    try:
-        if body.lstrip()[:1] == b"[":
-            return LIST_DECODER.decode(body), None
-        batch = BATCH_DECODER.decode(body)
-    except msgspec.ValidationError as error:
-        at = PATH.search(text := str(error))
-        field = at["path"].lstrip(".") or None if at else None
-        wrong = f"{field or 'it'} {in_words(text[: at.start()] if at else text)}"
-        raise BodyUnreadable("invalid_batch", f"the body is no batch of events: {wrong}", field) from None
-    except DECODE_ERRORS as error:
-        raise BodyUnreadable("invalid_json", f"the body is not JSON: {describe(error)}") from None
-    if batch.events is msgspec.UNSET:
-        return [msgspec.Raw(body)], batch.sent_at
-    return batch.events, batch.sent_at
-
-
-def describe(error: BaseException) -> str:
-    """Return a decode error in one short line."""
-    if isinstance(error, RecursionError):
-        return "it is nested too deeply"
-    return str(error)[:200]
-
-
-def to_ms(at: datetime) -> int:
-    """Return a time as UTC milliseconds."""
-    return (at - EPOCH) // MILLISECOND
 
 
 class Kind(typing.NamedTuple):
     """What the checker knows of one declared kind of event."""
 
     decoder: msgspec.json.Decoder[Event]
+    written: msgspec.json.Decoder[Any] | None
     check_money: MoneyCheck | None
     fields: tuple[str, ...]
     is_personless: bool
@@ -236,8 +107,10 @@ class Kind(typing.NamedTuple):
 def kind_of(struct: type[Event]) -> Kind:
     """Return what the checker needs of a struct."""
     fields = msgspec.structs.fields(struct)
+    written = as_written(struct)
     return Kind(
         decoder=msgspec.json.Decoder(struct),
+        written=None if written in (None, struct) else msgspec.json.Decoder(written),
         check_money=money_check(fields),
         fields=struct.__struct_fields__,
         is_personless=struct.spec.is_personless,
@@ -287,22 +160,32 @@ class EventChecker:
         if len(raw) > self._limit:
             raise EventRejected("too_large", None, f"the event has {len(raw)} bytes; the limit is {self._limit}")
         if typed := self._read_plain(raw, has_no_address):
+            if needs_consent:
+                self._refuse_unagreed(typed)
             wire, properties = typed, typed.properties
-            if needs_consent:
-                self._refuse_unagreed(wire)
+            occurred_at = self._check_values(wire, properties, now_ms)
         else:
-            wire = self._decode(raw)
-            if needs_consent:
-                self._refuse_unagreed(wire)
-            if self._tells_too_much(raw, wire):
-                raw, wire = self._pseudonymise(raw, wire)
-            properties = self._decode_properties(wire)
-        occurred_at = self._check_values(wire, properties, now_ms)
+            raw, wire, properties, occurred_at = self._check_odd(raw, now_ms, needs_consent)
         if names is not None:
             raw = fit_names(raw, properties, names)
         return checked_event(
             (wire.event_id, wire.name, occurred_at, wire.anonymous_id, wire.customer_id, raw.decode("utf-8"))
         )
+
+    def _check_odd(self, raw: bytes, now_ms: int, needs_consent: bool) -> tuple[bytes, WireEvent, Any, int]:
+        """Check an event step by step; return its text as it is kept, what is in it, its properties and its time."""
+        raw, wire = self._decode_any(raw)
+        if needs_consent:
+            self._refuse_unagreed(wire)
+        given_id = wire.event_id
+        try:
+            if self._tells_too_much(raw, wire):
+                raw, wire = self._pseudonymise(raw, wire)
+            properties = self._decode_properties(wire)
+            return raw, wire, properties, self._check_values(wire, properties, now_ms)
+        except EventRejected as error:
+            error.event_id = given_id  # as its sender knows it
+            raise
 
     def _read_plain(self, raw: bytes, has_no_address: bool) -> Any:
         """Return a standard event as its own type, the properties too; None for what needs a closer look."""
@@ -317,6 +200,16 @@ class EventChecker:
         if wire.properties.extra is None and self._kinds[wire.name].is_flat:
             return wire
         return None if may_name_member(raw) or is_too_deep(raw, MAX_DEPTH) else wire
+
+    def _decode_any(self, raw: bytes) -> tuple[bytes, WireEvent]:
+        """Decode an event, one of a leap second too, which no clock of ours knows."""
+        try:
+            return raw, self._decode(raw)
+        except EventRejected as error:
+            # Read only where it is the fault: all other events need not be looked through for it.
+            if error.field != "occurred_at" or (mended := replace_leap(raw)) == raw:
+                raise
+        return mended, self._decode(mended)
 
     def _decode(self, raw: bytes) -> WireEvent:
         try:
@@ -350,9 +243,19 @@ class EventChecker:
         return wire.name in CONSENT_EVENTS or (wire.consent is not None and wire.consent.analytics is True)
 
     def _pseudonymise(self, raw: bytes, wire: WireEvent) -> tuple[bytes, WireEvent]:
-        changed = bool(wire.identifiers)
+        try:
+            return self._hide(raw, wire, Scrub(self._pseudonymiser))
+        except CrowdedError:
+            field = find_fullest(ANY_DECODER.decode(raw), "")
+            message = f"{field} names too many people: an event has at most {MAX_CONTACTS} addresses and phone numbers"
+            raise EventRejected("too_large", field, message) from None
+
+    def _hide(self, raw: bytes, wire: WireEvent, scrub: Scrub) -> tuple[bytes, WireEvent]:
+        event_id = self._pseudonymiser.event_id(wire.event_id)
+        changed = bool(wire.identifiers) or event_id != wire.event_id
+        wire.event_id = event_id
         if wire.identifiers:
-            hide = self._pseudonymiser.identifier
+            hide = scrub.identifier
             wire.identifiers = {
                 kind: hide(kind, value) for kind, value in wire.identifiers.items() if kind.lower() not in IP_NAMES
             }
@@ -363,7 +266,7 @@ class EventChecker:
             changed = True
         if changed:
             raw = msgspec.json.encode(wire)
-        scrubbed = self._pseudonymiser.scrub(self._pseudonymiser.scrub_members(raw))
+        scrubbed = scrub.scrub(scrub.scrub_members(raw))
         return (raw, wire) if scrubbed == raw else (scrubbed, self._decode(scrubbed))
 
     def _is_personless(self, name: str) -> bool:
@@ -373,7 +276,9 @@ class EventChecker:
     def _decode_properties(self, wire: WireEvent) -> Any:
         kind = self._kinds.get(wire.name)
         try:
-            return (kind.decoder if kind else ANY_DECODER).decode(wire.properties)
+            properties = (kind.decoder if kind else ANY_DECODER).decode(wire.properties)
+            # Whether an amount is written as it should be cannot be told from what it became.
+            return kind.written.decode(wire.properties) if kind and kind.written else properties
         except msgspec.ValidationError as error:
             fault = explain(error, "properties", kind.fields if kind else ())
             raise EventRejected(fault.code, fault.field, fault.message, wire.event_id) from None
@@ -432,6 +337,13 @@ def check_identity(properties: Any) -> None:
         )
 
 
+def find_fullest(members: Mapping[str, Any], path: str) -> str:
+    """Return the path of the member that names most people; the sender's own members are looked at one by one."""
+    name = max(members, key=lambda member: count_contacts(msgspec.json.encode({member: members[member]})))
+    inner, value = f"{path}.{name}".lstrip("."), members[name]
+    return find_fullest(value, inner) if inner in OPEN_PATHS and isinstance(value, dict) and value else inner
+
+
 def find_name(raw: bytes) -> str | None:
     """Return what an event or a vendor's call is called, where that can be read; for lists of rejects."""
     try:
@@ -484,5 +396,3 @@ def depth_of(raw: bytes) -> int:
 
 # Possessive, and a string that does not end counts to the end: no body makes it look twice at the same byte.
 STRING_OR_BRACKET = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)|[\[{]|[\]}]', re.DOTALL)
-TO_BRACKET = re.compile(rb'(?:[^"\[\]{}]++|"[^"\\]*+(?:\\.[^"\\]*+)*+")*+[\[\]{}]', re.DOTALL)
-TO_COMMA = re.compile(rb'(?:[^",\[\]{}]++|"[^"\\]*+(?:\\.[^"\\]*+)*+")*+[,\[\]{}]', re.DOTALL)

@@ -53,9 +53,12 @@ class NodeProperties(msgspec.Struct, gc=False):
 Node = tuple[str, str]
 """An identifier: its kind and its value."""
 
+HIDDEN = "[hidden]"
+"""Stands in rejects for texts with addresses of which there were too many."""
+
 NOT_AN_ID = frozenset(
     {"", "0", "-1", "null", "none", "nil", "nan", "undefined", "unknown", "anonymous", "guest", "test", "(not set)",
-     "00000000-0000-0000-0000-000000000000", "[object object]", "true", "false"}
+     "00000000-0000-0000-0000-000000000000", "[object object]", "true", "false", HIDDEN}
 )  # fmt: skip
 """What broken trackers send instead of an id; it would make one person of everybody."""
 

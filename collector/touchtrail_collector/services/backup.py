@@ -12,7 +12,8 @@ from ..errors import StoreError, StoreUnavailable, UsageError
 from ..store.sqlite.carry_over import CarriedOver, Knowledge
 from ..store.sqlite.copy import Contents, check_schema, checked_reader, copy_database, describe
 from ..store.sqlite.database import FileLock
-from ..store.sqlite.restore import finish_interrupted, learn_from, prepare_copy, swap
+from ..store.sqlite.own_file import own_name
+from ..store.sqlite.restore import learn_from, prepare_copy, swap
 from ..store.sqlite.whole_file import companions, partial_file, put_in_place
 
 Progress = Callable[[int, int], None]
@@ -45,6 +46,7 @@ def back_up(database: Path, target: Path, *, force: bool = False, progress: Prog
 
     Raises: UsageError when the file is there; DatabaseMissing, StoreError.
     """
+    database = own_name(database)
     for own in (database, *companions(database), FileLock(database).path):
         if target.absolute() == own.absolute() or (target.exists() and own.exists() and target.samefile(own)):
             raise UsageError(f"{target} belongs to the database itself; name another file")
@@ -84,10 +86,10 @@ def restore(backup: Path, database: Path, *, force: bool = False, progress: Prog
         raise UsageError(f"{backup} is the database itself; name the backup")
     with checked_reader(backup) as reader:
         migrated = check_schema(reader)
+    database = own_name(database)  # a link stays one, and leads to the restored file
     lock = FileLock(database)
     lock.acquire()
     try:
-        finish_interrupted(database)
         with partial_file(database) as partial:
             copy_database(backup, partial, progress)
             known = learn_if_possible(database, partial, force) if database.exists() else None

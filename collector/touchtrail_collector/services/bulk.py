@@ -19,6 +19,8 @@ from .cluster import HUB, Clusters, derive_part, keys_of, keys_of_nodes, read_st
 
 SCAN_EVENTS = 10_000
 BATCH_EVENTS = 10_000
+BATCH_BYTES = 6_000_000
+"""Of their text: as many usual events take less, and what is made of it may be ten times as large."""
 
 
 class BulkDerivation:
@@ -54,6 +56,7 @@ class BulkDerivation:
         self._moved: dict[str, int] = {}
         self._seqs = array("q")
         self._placed = array("q")
+        self._lengths = array("q")
         self._costs: list[Cost] = []
         self._last = log.last_seq(reader)
         self._done = 0
@@ -88,6 +91,7 @@ class BulkDerivation:
             for seq, shop_id, event_id, name, body in events:
                 if name not in self._personless:
                     self._seqs.append(seq)
+                    self._lengths.append(len(body))
                     self._placed.append(place(seq, keys_of_nodes(read_nodes(body), shop_id, event_id, nobody), known))
             for fact in self._load(without_person).values():
                 self._costs.extend(costs_of(fact, self._classifier))
@@ -97,16 +101,17 @@ class BulkDerivation:
 
     def _batches(self) -> Iterator[dict[int, list[int]]]:
         grouped: dict[int, list[int]] = {}
-        for seq, cluster_id in zip(self._seqs, self._placed, strict=True):
-            grouped.setdefault(self._clusters.find(cluster_id), []).append(seq)
+        for place, cluster_id in enumerate(self._placed):
+            grouped.setdefault(self._clusters.find(cluster_id), []).append(place)
         batch: dict[int, list[int]] = {}
-        size = 0
-        for cluster_id, seqs in grouped.items():
-            batch[cluster_id] = seqs
-            size += len(seqs)
-            if size >= BATCH_EVENTS:
+        size = text_bytes = 0
+        for cluster_id, places in grouped.items():
+            batch[cluster_id] = list(map(self._seqs.__getitem__, places))
+            size += len(places)
+            text_bytes += sum(map(self._lengths.__getitem__, places))
+            if size >= BATCH_EVENTS or text_bytes >= BATCH_BYTES:
                 yield batch
-                batch, size = {}, 0
+                batch, size, text_bytes = {}, 0, 0
         if batch:
             yield batch
 

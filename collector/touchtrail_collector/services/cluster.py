@@ -14,7 +14,12 @@ from ..store.sqlite.derived import Update
 from ..store.sqlite.reader import Reader
 from .tail import TailCache, tail_of_row
 
-CACHED_FACTS = 20_000
+CACHED_BYTES = 40_000_000
+"""About twenty thousand usual events."""
+
+FACT_BYTES, VALUE_BYTES, OBJECT_BYTES = 300, 56, 200
+"""What each event takes beside its text, each value in it, and each object (measured with tracemalloc)."""
+
 HUB = -1
 """Where an identifier stands that too many people have: in no cluster."""
 
@@ -41,39 +46,52 @@ def keys_of_nodes(nodes: Sequence[Node], shop_id: int, event_id: str, hubs: Set[
     return keys or [f"event:{shop_id}:{event_id}"]
 
 
+def weigh(body: str) -> int:
+    """Return about how many bytes an event takes once it is read, or more.
+
+    Not its text counts but what is made of it: a list or a number of three characters takes twenty times as much.
+    """
+    lists = body.count("[") if "[" in body else 0  # most have none, which is seen ten times as fast as counted
+    return FACT_BYTES + len(body) + VALUE_BYTES * (body.count(",") + lists) + OBJECT_BYTES * body.count("{")
+
+
 class FactCache:
-    """The events of the clusters that were touched last, so that a visit's next event reads nothing."""
+    """The events of the clusters that were touched last, so that a visit's next event reads nothing.
 
-    def __init__(self, limit: int = CACHED_FACTS) -> None:
-        self._clusters: OrderedDict[int, list[Fact]] = OrderedDict()
-        self._limit = limit
-        self._size = 0
+    Args:
+        limit_bytes: of all of them, as `weigh` has it.
+    """
 
-    def pop(self, cluster_id: int) -> list[Fact] | None:
-        """Take a cluster's events out."""
-        facts = self._clusters.pop(cluster_id, None)
-        if facts is not None:
-            self._size -= len(facts)
-        return facts
+    def __init__(self, limit_bytes: int = CACHED_BYTES) -> None:
+        self._clusters: OrderedDict[int, tuple[list[Fact], int]] = OrderedDict()
+        self._limit_bytes = limit_bytes
+        self.bytes = 0
 
-    def put(self, cluster_id: int, facts: list[Fact]) -> None:
+    def pop(self, cluster_id: int) -> tuple[list[Fact], int] | None:
+        """Take a cluster's events out, and what they weigh together."""
+        kept = self._clusters.pop(cluster_id, None)
+        if kept is not None:
+            self.bytes -= kept[1]
+        return kept
+
+    def put(self, cluster_id: int, facts: list[Fact], weight: int) -> None:
         """Keep a cluster's events; the longest unused go."""
-        self._clusters[cluster_id] = facts
-        self._size += len(facts)
-        while self._size > self._limit and self._clusters:
-            _, gone = self._clusters.popitem(last=False)
-            self._size -= len(gone)
+        self._clusters[cluster_id] = facts, weight
+        self.bytes += weight
+        while self.bytes > self._limit_bytes:
+            _, (_, gone) = self._clusters.popitem(last=False)
+            self.bytes -= gone
 
-    def extend(self, cluster_id: int, facts: Sequence[Fact]) -> None:
+    def extend(self, cluster_id: int, facts: Sequence[Fact], weight: int) -> None:
         """Add events to a cluster that is remembered."""
         known = self.pop(cluster_id)
         if known is not None:
-            self.put(cluster_id, [*known, *facts])
+            self.put(cluster_id, [*known[0], *facts], known[1] + weight)
 
     def clear(self) -> None:
         """Forget everything."""
         self._clusters.clear()
-        self._size = 0
+        self.bytes = 0
 
 
 class Clusters:
@@ -125,6 +143,7 @@ class ClusterStep:
 
     Args:
         update: takes up what is to be written.
+        weights: what each of the new events weighs, by place in the log; takes up what earlier ones weigh.
         hubs: identifiers known to connect nobody; grows when another one turns out to be one.
         read: makes a fact of a stored event's columns.
     """
@@ -134,6 +153,7 @@ class ClusterStep:
         reader: Reader,
         update: Update,
         *,
+        weights: dict[int, int],
         cache: FactCache,
         tails: TailCache,
         hubs: set[str],
@@ -142,6 +162,7 @@ class ClusterStep:
     ) -> None:
         self._reader = reader
         self._update = update
+        self._weights = weights
         self._cache = cache
         self._tails = tails
         self._hubs = hubs
@@ -193,8 +214,9 @@ class ClusterStep:
             extension = None if tail is None else extend(tail, new, self._rules)
             if extension is not None:
                 self._update.extensions.append(extension)
-                self._tails.put(cluster_id, tail)
-                self._cache.extend(cluster_id, new)
+                weights = self._weigh(new)
+                self._tails.put(cluster_id, tail, max(weights))
+                self._cache.extend(cluster_id, new, sum(weights))
                 done.add(cluster_id)
         return done
 
@@ -212,12 +234,19 @@ class ClusterStep:
             if cached is None:
                 to_read.append(cluster_id)
             else:
-                wanted.setdefault(root, []).extend(cached)
+                facts, weight = cached
+                wanted.setdefault(root, []).extend(facts)
+                # What each weighed by itself is not kept: together they weigh the same.
+                self._weights.update(dict.fromkeys((fact.seq for fact in facts), weight // len(facts)))
         places = derived.load_cluster_seqs(self._reader, to_read)
         owner = {seq: self._clusters.find(cluster_id) for cluster_id, seqs in places.items() for seq in seqs}
         for event in log.read_events(self._reader, sorted(owner)):
             wanted.setdefault(owner[event.seq], []).append(read_stored(self._read, event))
+            self._weights[event.seq] = weigh(event.body)
         return wanted
+
+    def _weigh(self, facts: Sequence[Fact]) -> list[int]:
+        return [self._weights[fact.seq] for fact in facts]
 
     def _derive(self, cluster_id: int, facts: list[Fact]) -> None:
         parts, new_hubs = split_at_hubs(cluster_id, facts, self._hubs)
@@ -227,8 +256,9 @@ class ClusterStep:
         for part_id, own in parts.items():
             persons = derive_part(own, self._rules, self._hubs)
             self._update.clusters[part_id] = persons
-            self._tails.put(part_id, tail_of(persons))
-            self._cache.put(part_id, own)
+            weights = self._weigh(own)
+            self._tails.put(part_id, tail_of(persons), max(weights))
+            self._cache.put(part_id, own, sum(weights))
 
     def _move(self, cluster_id: int, parts: Mapping[int, Sequence[Fact]], new_hubs: set[str]) -> None:
         """Take a cluster apart whose connection turned out to be a hub."""

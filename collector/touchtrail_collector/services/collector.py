@@ -19,10 +19,10 @@ from ..settings import QuarantineSettings, Settings
 from ..store.engine import QuarantineLimits, Receipt
 from ..store.sqlite.keys import KeyOwner
 from ..store.sqlite.store import SqliteStore, now_ms
+from .commits import CommitTally
 from .derive import Projector
 from .ingest import Ingest, Prepared
 from .keyring import KeyRing, KeyUses
-from .metrics import CommitTally
 from .password import Password
 from .property_names import PropertyNames
 from .sessions import Sessions

@@ -33,7 +33,7 @@ from ..store.sqlite.derived import Update
 from ..store.sqlite.reader import Reader
 from ..store.sqlite.store import SqliteStore
 from .bulk import BulkDerivation
-from .cluster import ClusterStep, FactCache, read_stored
+from .cluster import ClusterStep, FactCache, read_stored, weigh
 from .derivation_rules import rules_of
 from .tail import TailCache
 
@@ -54,6 +54,8 @@ UNAVAILABLE_PAUSE_S = 1.0
 """Tried again so soon where the database could not be written: reports go on two seconds after there is room."""
 
 BULK_EVENTS = 20_000
+KNOWN_AGENTS = 5_000
+"""User agents of which it is remembered whether they are robots'; each has up to 512 characters."""
 
 
 @lru_cache(maxsize=1)
@@ -62,7 +64,7 @@ def bot_detector() -> Callable[[str], bool]:
     from crawlerdetect import CrawlerDetect  # its patterns take as long to load as all of the plugins; events can wait
 
     detector = CrawlerDetect()
-    return lru_cache(maxsize=20_000)(lambda agent: bool(detector.isCrawler(agent)))
+    return lru_cache(maxsize=KNOWN_AGENTS)(lambda agent: bool(detector.isCrawler(agent)))
 
 
 BULK_SWITCH_INTERVAL_S = 0.0005
@@ -354,6 +356,7 @@ class Projector:
         step = ClusterStep(
             reader,
             update,
+            weights={event.seq: weigh(event.body) for event in events},
             cache=self._cache,
             tails=self._tails,
             hubs=self._hubs,

@@ -17,17 +17,21 @@ from ..settings import Settings
 from ..store.sqlite.condition import IS_WAL_RESET_SAFE, Condition, examine_database
 from ..store.sqlite.database import WAL_BYTES
 from ..store.sqlite.figures import SQLITE_VERSION
-from ..store.sqlite.restore import interrupted
-from ..store.sqlite.whole_file import companions, leftovers
+from ..store.sqlite.own_file import own_name
+from ..store.sqlite.whole_file import companions, interrupted, leftovers
 from .machine import clock_state, exposures, installed_at_s, newest_change_s, now_s, waiting_spools
 
 State = Literal["ok", "warning", "problem"]
+
+RESTORE = "restore a backup: touchtrail restore FILE"
 
 SCARCE_BYTES, LOW_BYTES = 100_000_000, 1_000_000_000
 WAL_MUCH = 4 * WAL_BYTES
 LAG_MUCH_S = 60
 SPOOL_OLD_S = 600
 CLOCK_SLACK_S = 60
+NOT_TAKEN = "events are not taken now: "
+"""What the answer of `/readyz` begins with."""
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,7 +90,7 @@ def examine(around: Surroundings, *, thorough: bool = False) -> list[Finding]:
             bad("schema", str(error), "upgrade touchtrail, or restore a backup of before with this version")
         )
     except StoreError as error:
-        findings.append(bad("database", str(error), "restore a backup: touchtrail restore FILE"))
+        findings.append(bad("database", str(error), None if other_names(database) else RESTORE))
     else:
         findings += check_database(condition, thorough)
         if condition.figures is not None:
@@ -120,7 +124,7 @@ def check_collector(around: Surroundings) -> Iterator[Finding]:
             "look at its log; if it hangs, end it with SIGTERM and start it again: nothing acknowledged is lost",
         )  # fmt: skip
     elif not running.readiness.get("is_ready"):
-        yield bad("collector", f"process {running.pid} at {running.url} takes no events", "look at its log, restart it")
+        yield tell_refusal(running)
     else:
         yield good("collector", f"process {running.pid} takes events at {running.url}")
     failure = running.readiness.get("projector_failure") if running is not None and running.readiness else None
@@ -128,6 +132,23 @@ def check_collector(around: Surroundings) -> Iterator[Finding]:
         yield bad(
             "derived", f"the derivation does not go on: {failure}", "look at the collector's log; events are safe"
         )
+
+
+def tell_refusal(running: RunningCollector) -> Finding:
+    """Return why a collector takes no events, in its own words, and what helps."""
+    assert running.readiness is not None
+    reason = str(running.readiness.get("message") or "it does not say why")
+    text = f"process {running.pid} at {running.url} takes no events: {reason.removeprefix(NOT_TAKEN)}"
+    if "has ended" in reason:
+        action = "look at its log, then restart it: nothing acknowledged is lost"
+    elif "stopping" in reason:
+        action = "wait until it has stopped, then start it again"
+    else:
+        action = (
+            "do what it says; a restart does not help and is not needed: it tries again twice a second, and senders "
+            "keep their events until then"
+        )
+    return bad("collector", text, action)
 
 
 def check_database(condition: Condition, thorough: bool) -> Iterator[Finding]:
@@ -213,7 +234,8 @@ def check_derived(condition: Condition, around: Surroundings) -> Finding:
 
 
 def check_files(database: Path, around: Surroundings) -> Iterator[Finding]:
-    """Look at permissions, what lies beside the file, and the space that is left."""
+    """Look at permissions, other names of the file, what lies beside it, and the space that is left."""
+    database = own_name(database)
     private = [database, *companions(database), database.with_name(database.name + ".lock")]
     exposed = [problem for path in private if path.exists() for problem in exposures(path)]
     config = around.settings.config
@@ -223,6 +245,11 @@ def check_files(database: Path, around: Surroundings) -> Iterator[Finding]:
         yield warn("permissions", "; ".join(exposed), "chmod 600 them, and run commands as the collector's user")
     else:
         yield good("permissions", "only the owner can read the files")
+    if more := other_names(database):
+        yield bad(
+            "names", f"the file has {more} other name(s) (hard links): with a log beside each it would be destroyed",
+            f"remove the name that is not used (find / -samefile {database}): the collector does not start before",
+        )  # fmt: skip
     wal = database.with_name(database.name + "-wal")
     wal_bytes = wal.stat().st_size if wal.exists() else 0
     if wal_bytes > WAL_MUCH:
@@ -236,6 +263,15 @@ def check_files(database: Path, around: Surroundings) -> Iterator[Finding]:
     if rest:
         names = ", ".join(path.name for path in rest)
         yield warn("leftovers", f"a restore is at work or was interrupted: {names}", "run the restore again")
+
+
+def other_names(database: Path) -> int:
+    """Return how many names a file has beside this one, those left out that a restore gave it on its way."""
+    database = own_name(database)
+    if not database.is_file():
+        return 0
+    own = sum(hidden.samefile(database) for hidden in interrupted(database))
+    return database.stat().st_nlink - 1 - own
 
 
 def check_rest(around: Surroundings, database: Path) -> Iterator[Finding]:

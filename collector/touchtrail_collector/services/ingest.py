@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Generator, Mapping, Sequence
-from datetime import datetime
 from functools import partial
+from time import perf_counter
 from typing import Any
 
 import msgspec
 
-from ..domain.event import (
-    NEWEST_MS,
-    OLDEST_MS,
-    EventChecker,
-    EventRejected,
-    find_name,
-    has_consent,
-    read_batch,
-    to_ms,
-)
-from ..domain.privacy import Pseudonymiser, may_hold_address
+from ..domain.address import may_hold_address
+from ..domain.batch import drain, take_apart
+from ..domain.event import EventChecker, EventRejected, find_name, has_consent
+from ..domain.privacy import Pseudonymiser
 from ..domain.property_names import NameFit
 from ..domain.source import SourceEvents, SourceReject
+from ..domain.wire_time import read_clock
 from ..store.engine import EventRow, RejectRow
 
 QUARANTINE_BODY_BYTES = 65_536
@@ -32,9 +25,6 @@ event_row = partial(tuple.__new__, EventRow)
 
 SLICE_S = 0.004
 """After so long the check of a batch gives others a turn."""
-
-LOOK_EVENTS = 8
-"""How many events are checked between two looks at the clock."""
 
 Checking = Generator[None, None, "Prepared"]
 """A batch that is being checked: gives way after each slice, returns what came of it."""
@@ -135,32 +125,35 @@ class Ingest:
 
         Raises: BodyUnreadable when it is no batch; then nothing of it is kept.
         """
-        return finish(self.check(body, source_id=source_id, now_ms=now_ms))
+        return drain(self.check(body, source_id=source_id, now_ms=now_ms))
 
     def check(self, body: bytes, *, source_id: int, now_ms: int) -> Checking:
-        """Do the same in slices. Raises BodyUnreadable at once."""
-        raws, sent_at = read_batch(body, self._batch_limit)
+        """Do the same in slices; raises BodyUnreadable before anything is kept."""
+        raws, sent_ms = yield from take_apart(body, self._batch_limit, self._pseudonymiser.event_id)
         rejects = Rejects(self._pseudonymiser, self._needs_consent(source_id), source_id, now_ms)
-        # Holds for a body that was mended too: an escaped sign, which mending turns into the sign, counts as one.
-        return self._check_all(raws, sent_ms(sent_at), rejects, has_no_address=not may_hold_address(body))
+        # Holds for events that were mended too: an escaped sign, which mending turns into the sign, counts as one.
+        has_no_address = not may_hold_address(body)
+        return (yield from self._check_all(raws, sent_ms, rejects, has_no_address=has_no_address))
 
     def prepare_source(
         self, batch: SourceEvents, *, source_id: int, now_ms: int, reader: str | None = None
     ) -> Prepared:
-        """Check what a source plugin made of a request or a file.
+        """Check what a source plugin made of a request or a file; `check_source` says what is given."""
+        return drain(self.check_source(batch, source_id=source_id, now_ms=now_ms, reader=reader))
+
+    def check_source(self, batch: SourceEvents, *, source_id: int, now_ms: int, reader: str | None = None) -> Checking:
+        """Do the same in slices.
 
         Args:
             reader: the plugin's name; what it rejected is kept in its form, and read by it when it is replayed.
         """
         items = [item if isinstance(item, SourceReject) else encode_event(item) for item in batch.events]
-        sent_at = None
-        if batch.sent_at is not None:
-            try:
-                sent_at = sent_ms(msgspec.convert(batch.sent_at, datetime))
-            except (msgspec.ValidationError, TypeError):  # a sender's broken clock costs the skew, not the events
-                sent_at = None
+        try:
+            sent_at = read_clock(msgspec.json.encode(batch.sent_at))
+        except (TypeError, ValueError):  # a plugin passed on what is no text, or half a character
+            sent_at = None
         rejects = Rejects(self._pseudonymiser, self._needs_consent(source_id), source_id, now_ms, reader)
-        return finish(self._check_all(items, sent_at, rejects))
+        return (yield from self._check_all(items, sent_at, rejects))
 
     def _check_all(
         self,
@@ -180,11 +173,11 @@ class Ingest:
             names=prepared.names,
             has_no_address=has_no_address,
         )
-        ends_at = time.perf_counter() + SLICE_S
+        ends_at = perf_counter() + SLICE_S
         for index, raw in enumerate(raws):
-            if not index % LOOK_EVENTS and time.perf_counter() > ends_at:
+            if perf_counter() > ends_at:
                 yield
-                ends_at = time.perf_counter() + SLICE_S
+                ends_at = perf_counter() + SLICE_S
             if isinstance(raw, SourceReject):
                 rejects.add(index, raw.raw, EventRejected(raw.code, raw.field, raw.message), rejects.reader)
                 continue
@@ -198,16 +191,6 @@ class Ingest:
         return prepared
 
 
-def finish(checking: Checking) -> Prepared:
-    """Check a batch to its end without giving way."""
-    while True:
-        try:
-            next(checking)
-        except StopIteration as ended:
-            prepared: Prepared = ended.value
-            return prepared
-
-
 def encode_event(event: Mapping[str, Any]) -> bytes | SourceReject:
     """Return a source's event as JSON, members without a value left out; a reject where it is none."""
     try:
@@ -217,11 +200,3 @@ def encode_event(event: Mapping[str, Any]) -> bytes | SourceReject:
         return SourceReject(
             code="invalid_json", message=f"the event is not JSON: {error}"[:300], raw=ascii(event).encode()
         )
-
-
-def sent_ms(sent_at: datetime | None) -> int | None:
-    """Return the sender's clock in UTC milliseconds; None when it told no time, or one that no clock shows."""
-    if sent_at is None or sent_at.tzinfo is None:
-        return None
-    at = to_ms(sent_at)
-    return at if OLDEST_MS <= at <= NEWEST_MS else None

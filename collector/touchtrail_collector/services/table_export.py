@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
@@ -18,6 +17,7 @@ from ..settings import Settings
 from ..store.sqlite.current_reader import open_current_reader
 from ..store.sqlite.reader import Reader
 from ..store.sqlite.tables import TABLES, count_rows, read_table
+from ..store.sqlite.whole_file import partial_file, put_in_place
 
 PROGRESS_ROWS = 1_000
 
@@ -53,16 +53,13 @@ def export_table(  # noqa: PLR0913 - the command's options
 
 
 def write_dataset(exporter: Exporter, dataset: Dataset, target: Path, options: dict[str, str]) -> int:
-    """Write to a temporary name beside the target and rename."""
+    """Write a file that only its owner can read, as a backup is: there are people in it."""
     if str(target) == "-":
         return exporter.write(dataset, sys.stdout.buffer, options)
-    part = target.with_name(f".{target.name}.{os.getpid()}.part")
-    try:
-        with part.open("wb") as file:
+    with partial_file(target) as partial:
+        with partial.open("wb") as file:
             rows = exporter.write(dataset, file, options)
-        os.replace(part, target)
-    finally:
-        part.unlink(missing_ok=True)
+        put_in_place(partial, target)
     return rows
 
 

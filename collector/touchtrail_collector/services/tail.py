@@ -8,7 +8,10 @@ from ..domain.journey import JourneyRules, RoadBuilder
 from ..domain.tail import Tail
 from ..store.sqlite.derived import PersonRow
 
-KEPT_TAILS = 20_000
+KEPT_BYTES = 60_000_000
+"""Twenty thousand tails of usual events. It is an estimate on the safe side: these have a third of that."""
+
+TAIL_BYTES = 700
 
 
 def tail_of_row(row: PersonRow, rules: JourneyRules) -> Tail:
@@ -26,24 +29,40 @@ def tail_of_row(row: PersonRow, rules: JourneyRules) -> Tail:
 
 
 class TailCache:
-    """The tails of the clusters that were touched last."""
+    """The tails of the clusters that were touched last.
 
-    def __init__(self, limit: int = KEPT_TAILS) -> None:
-        self._tails: OrderedDict[int, Tail] = OrderedDict()
-        self._limit = limit
+    Args:
+        limit_bytes: of all of them, as `put` is told.
+    """
+
+    def __init__(self, limit_bytes: int = KEPT_BYTES) -> None:
+        self._tails: OrderedDict[int, tuple[Tail, int]] = OrderedDict()
+        self._limit_bytes = limit_bytes
+        self.bytes = 0
 
     def get(self, cluster_id: int) -> Tail | None:
         """Return a cluster's tail."""
-        return self._tails.get(cluster_id)
+        kept = self._tails.get(cluster_id)
+        return None if kept is None else kept[0]
 
-    def put(self, cluster_id: int, tail: Tail | None) -> None:
-        """Remember a tail, or that there is none; the longest unused goes."""
-        self._tails.pop(cluster_id, None)
+    def put(self, cluster_id: int, tail: Tail | None, event_bytes: int = 0) -> None:
+        """Remember a tail, or that there is none; the longest unused go.
+
+        Args:
+            event_bytes: of the largest event that it was made of, of which it may hold on to a part.
+        """
+        before = self._tails.pop(cluster_id, None)
+        if before is not None:
+            self.bytes -= before[1]
+            event_bytes = max(event_bytes, before[1] - TAIL_BYTES)
         if tail is not None:
-            self._tails[cluster_id] = tail
-            if len(self._tails) > self._limit:
-                self._tails.popitem(last=False)
+            self._tails[cluster_id] = tail, TAIL_BYTES + event_bytes
+            self.bytes += TAIL_BYTES + event_bytes
+            while self.bytes > self._limit_bytes:
+                _, (_, gone) = self._tails.popitem(last=False)
+                self.bytes -= gone
 
     def clear(self) -> None:
         """Forget everything."""
         self._tails.clear()
+        self.bytes = 0

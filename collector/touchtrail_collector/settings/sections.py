@@ -29,6 +29,7 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
         keep_alive_timeout_s: how long a connection may idle between two requests.
         header_limit_bytes: largest address and headers of a request together.
         connection_limit: most connections at a time.
+        reports_at_once: most reports made at a time over HTTP; others wait for their turn.
         log_format: of the log on stderr.
         access_log: whether each request is logged: time, path without query, status, the client's network.
     """
@@ -47,6 +48,7 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
     keep_alive_timeout_s: Seconds = 5.0
     header_limit_bytes: Annotated[int, Meta(ge=1024, le=1_000_000)] = 32_768
     connection_limit: Annotated[int, Meta(ge=1, le=100_000)] = 500
+    reports_at_once: Annotated[int, Meta(ge=1, le=100)] = 1
     log_format: Literal["plain", "json"] = "plain"
     access_log: bool = False
 

@@ -73,6 +73,19 @@ class Doorkeeper:
         check_origin(scope, owner)
         self._limits.check_key(scope, owner.key_hash)
 
+    def check_stranger(self, scope: Scope) -> None:
+        """Let a request through to its body, which alone may hold its key. Raises: HttpError 429."""
+        self._limits.check_stranger(scope)
+
+    def note_stranger(self, scope: Scope) -> None:
+        """Count a request whose body held no valid key either."""
+        self._limits.note_stranger(scope)
+
+    def find_writer(self, key: str | None) -> KeyOwner | None:
+        """Return whom a write key lets in, None where it lets in nobody."""
+        owner = self._collector.find_owner(key) if key else None
+        return owner if owner is not None and owner.kind == "write" else None
+
     def check_preflight(self, scope: Scope) -> None:
         """Let a browser's question pass; where it names a valid key, from that key's origins alone.
 

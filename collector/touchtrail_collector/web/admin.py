@@ -12,7 +12,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
-from ..domain.event import DECODE_ERRORS
+from ..domain.batch import DECODE_ERRORS
 from ..services.admin import run_operation
 from ..services.collector import Collector
 from .answer import json_response
@@ -23,7 +23,7 @@ from .errors import bad_body
 async def admin(request: Request) -> Response:
     """`POST /api/v1/admin/{operation}` with the operation's arguments as a JSON object."""
     collector: Collector = request.app.state.collector
-    body = await read_body(request.receive, collector.settings.server.body_limit_bytes)
+    body = await read_body(request.receive, collector.settings.server.body_limit_bytes, request.scope["headers"])
     try:
         arguments: dict[str, Any] = msgspec.json.decode(body or b"{}", type=dict[str, Any])
     except DECODE_ERRORS as error:

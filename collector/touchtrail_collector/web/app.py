@@ -12,12 +12,15 @@ from starlette.types import Receive, Scope, Send
 
 from ..errors import TouchtrailCollectorError
 from ..services.collector import Collector
+from .access import Doorkeeper
 from .direct import DirectPaths, find_direct
 from .error_page import as_pages
 from .errors import HttpError, handle_collector_error, handle_http_error, handle_starlette_error, handle_unexpected
 from .hosts import HostCheck, HostNames
+from .limits import RateLimits
 from .metrics import CountedRequests, RequestTally
 from .operation import Entry
+from .options import OptionsAnswered
 from .routes import build_table
 
 
@@ -44,8 +47,9 @@ def create_app(collector: Collector) -> Starlette:
     """Return the application that serves a collector; it neither opens nor closes it."""
     requests = RequestTally()
     hosts = HostNames(collector.settings.server)
-    table = build_table(collector, requests)
-    routes = make_routes(table)
+    doorkeeper = Doorkeeper(collector, RateLimits(collector.settings.limits))
+    table = build_table(collector, requests, doorkeeper)
+    routes = make_routes(table, doorkeeper)
     app = Application(
         DirectPaths(find_direct(table), hosts, requests),
         routes=routes,
@@ -68,11 +72,16 @@ def create_app(collector: Collector) -> Starlette:
     return app
 
 
-def make_routes(table: Iterable[Entry]) -> list[Route]:
+def make_routes(table: Iterable[Entry], doorkeeper: Doorkeeper) -> list[Route]:
     """Return a route per path and endpoint: methods of one path must stand in one route, or 405 names only some."""
-    routes: dict[tuple[str, int], Route] = {}
+    together: dict[tuple[str, int], list[Entry]] = {}
     for entry in table:
-        route = entry.route()
-        known = routes.setdefault((entry.path, id(entry.endpoint)), route)
-        known.methods = (known.methods or set()) | (route.methods or set())
-    return list(routes.values())
+        together.setdefault((entry.path, id(entry.endpoint)), []).append(entry)
+    routes = []
+    for (path, _), entries in together.items():
+        methods = [entry.method for entry in entries]
+        endpoint = entries[0].endpoint
+        if not entries[0].takes_events:
+            endpoint = OptionsAnswered(endpoint, methods, doorkeeper)
+        routes.append(Route(path, endpoint, methods=[*methods, "OPTIONS"]))
+    return routes

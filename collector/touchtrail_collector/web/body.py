@@ -2,24 +2,42 @@
 
 from __future__ import annotations
 
+import asyncio
 import zlib
+from collections.abc import Generator, Iterable
+from typing import Final
 
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive
 
 from .errors import HttpError, bad_body, body_too_large
+from .headers import Headers, header, header_list
 
-GZIP_MAGIC = b"\x1f\x8b"
-MAX_MEMBERS = 100
+GZIP_MAGIC: Final = b"\x1f\x8b"
+GZIP_BITS: Final = 16 + zlib.MAX_WBITS
+MAX_MEMBERS: Final = 100
 """More than a sender that appends to a compressed file makes."""
 
-PIECE_BYTES = 16_384
+PIECE_BYTES: Final = 16_384
 """What is unpacked in one go: what is left after a gzip member is copied, and copying all the rest of a body of many
 members took a third of a second (measured)."""
 
+UNPACKED_BYTES: Final = 524_288
+"""After so much others have their turn: a millisecond or two, where a whole body takes twenty (measured)."""
 
-async def read_body(receive: Receive, limit: int) -> bytes:
-    """Return the request's body. Raises HttpError 413 as soon as more than ``limit`` bytes have come."""
+Unpacking = Generator[None, None, bytes]
+"""A body that is being unpacked: gives way after each slice, returns it whole."""
+
+
+async def read_body(receive: Receive, limit: int, headers: Iterable[tuple[bytes, bytes]] = ()) -> bytes:
+    """Return the request's body. Raises HttpError 413 as soon as it is known that it has more than ``limit`` bytes.
+
+    Args:
+        headers: of the request; what they say is too large is not waited for, and its sender not told to go on.
+    """
+    declared = header(headers, b"content-length")
+    if declared.isdigit() and int(declared) > limit:
+        raise body_too_large(limit)
     chunks: list[bytes] = []
     size = 0
     while True:
@@ -38,40 +56,87 @@ async def read_body(receive: Receive, limit: int) -> bytes:
         chunks.append(chunk)
 
 
+async def read_content(receive: Receive, limit: int, headers: Headers) -> bytes:
+    """Return the request's body unpacked; others have their turn while a large one is.
+
+    Raises: HttpError as `read_body` and `decompress` do.
+    """
+    body = await read_body(receive, limit, headers)
+    unpacking = unpack(body, header_list(headers, b"content-encoding"), limit)
+    while True:
+        try:
+            next(unpacking)
+        except StopIteration as ended:
+            content: bytes = ended.value
+            return content
+        await asyncio.sleep(0)
+
+
 def decompress(body: bytes, encoding: bytes, limit: int) -> bytes:
     """Undo gzip, which is recognised by its first bytes too: some clients do not say so (protocols.md, 0).
 
-    Raises: HttpError 400 for a damaged body, 413 for one that unpacks to more than ``limit``, 415 for another encoding.
+    Args:
+        encoding: what Content-Encoding says, several of its lines as one.
+
+    Raises: HttpError 400 for a damaged body, 413 for one that unpacks to more than ``limit``, 415 for another encoding,
+        or for more than one.
     """
+    return finish(unpack(body, encoding, limit))
+
+
+def unpack(body: bytes, encoding: bytes, limit: int) -> Unpacking:
+    """Do the same in slices."""
+    codings = [coding for part in encoding.split(b",") if (coding := part.strip().lower()) not in (b"", b"identity")]
+    if len(codings) > 1:
+        raise unsupported(encoding)
     if body[:2] == GZIP_MAGIC:
-        return inflate(body, 16 + zlib.MAX_WBITS, limit)
-    if encoding in (b"", b"identity", b"gzip", b"x-gzip"):
+        return (yield from inflate(body, GZIP_BITS, limit))
+    if codings == [b"deflate"]:
+        return (yield from inflate(body, zlib.MAX_WBITS, limit))
+    if codings in ([], [b"gzip"], [b"x-gzip"]):
         return body
-    if encoding == b"deflate":
-        return inflate(body, zlib.MAX_WBITS, limit)
-    raise HttpError(
-        415, "unsupported_encoding", f"Content-Encoding {encoding.decode('latin-1')!r} is not supported; use gzip"
-    )
+    raise unsupported(encoding)
 
 
-def inflate(body: bytes, window_bits: int, limit: int) -> bytes:
+def unsupported(encoding: bytes) -> HttpError:
+    """415: an encoding that is not undone here."""
+    name = encoding[:100].decode("latin-1")
+    return HttpError(415, "unsupported_encoding", f"Content-Encoding {name!r} is not supported; use gzip, once")
+
+
+def inflate(body: bytes, window_bits: int, limit: int) -> Unpacking:
     """Unpack at most ``limit`` bytes; what several gzip members hold is one text (RFC 1952, section 2.2)."""
     parts: list[bytes] = []
     size = members = place = 0
     while place < len(body):
         members += 1
         inflater = zlib.decompressobj(window_bits)
-        while place < len(body) and not inflater.eof:
-            piece = body[place : place + PIECE_BYTES]
+        rest = b""
+        while not inflater.eof and (rest or place < len(body)):
+            piece = rest or body[place : place + PIECE_BYTES]
+            place += 0 if rest else len(piece)
             try:
-                data = inflater.decompress(piece, limit + 1 - size)
+                data = inflater.decompress(piece, min(UNPACKED_BYTES, limit + 1 - size))
             except zlib.error as error:
                 raise bad_body("invalid_encoding", f"the compressed body is damaged: {error}") from None
             parts.append(data)
             size += len(data)
             if size > limit or members > MAX_MEMBERS:
                 raise body_too_large(limit)
-            place += len(piece) - len(inflater.unused_data)
+            rest = inflater.unconsumed_tail
+            if len(data) == UNPACKED_BYTES:
+                yield
+        place -= len(inflater.unused_data)
         if not inflater.eof:
             raise bad_body("invalid_encoding", "the compressed body ends too early")
     return b"".join(parts)
+
+
+def finish(unpacking: Unpacking) -> bytes:
+    """Unpack a body to its end without giving way."""
+    while True:
+        try:
+            next(unpacking)
+        except StopIteration as ended:
+            content: bytes = ended.value
+            return content

@@ -18,8 +18,8 @@ DOOR_STATE: Final = "touchtrail_door"
 """Under this name a request's ASGI `state` leads to the door its connection came through."""
 
 Reason = Literal[
-    "silent", "idle", "slow_headers", "slow_body", "late_body", "slow_reader", "large_headers", "malformed", "crowded",
-    "stopping",
+    "silent", "idle", "slow_headers", "slow_body", "late_body", "slow_reader", "large_headers", "large_body",
+    "malformed", "crowded", "stopping",
 ]  # fmt: skip
 """Why a connection was ended by us (collector/README.md, `GET /metrics`)."""
 

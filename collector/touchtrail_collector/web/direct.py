@@ -9,8 +9,7 @@ from starlette.types import Receive, Scope, Send
 
 from ..errors import TouchtrailCollectorError
 from .errors import handle_collector_error, handle_unexpected
-from .headers import header
-from .hosts import HostNames
+from .hosts import HostNames, read_host
 from .ingest import EventsEndpoint
 from .metrics import RequestTally
 from .operation import Entry
@@ -35,9 +34,10 @@ class DirectPaths:
         if scope["type"] != "http" or scope["method"] != "POST":
             return None
         endpoint = self._endpoints.get(scope["path"])
-        if endpoint is None or not self._hosts.allow_header(header(scope["headers"], b"host")):
+        if endpoint is None:
             return None
-        return endpoint
+        host = read_host(scope)
+        return endpoint if host is not None and self._hosts.allow_header(host) else None
 
     async def serve(self, endpoint: EventsEndpoint, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI request."""

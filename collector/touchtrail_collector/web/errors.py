@@ -39,7 +39,7 @@ CODES: Final[dict[int, tuple[str, ...]]] = {
     429: ("rate_limited", "too_many_attempts"),
     431: ("headers_too_large",),
     500: ("internal_error", "plugin_failed"),
-    503: ("not_ready", "query_timeout", "too_many_connections", "unavailable"),
+    503: ("busy", "not_ready", "query_timeout", "too_many_connections", "unavailable"),
 }
 """Every error code by its status; collector/README.md says what each means."""
 

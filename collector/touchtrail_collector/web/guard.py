@@ -7,8 +7,8 @@ protocols themselves are extended, by a class in front of each (`protocol_httpto
 from __future__ import annotations
 
 import asyncio
-from http import HTTPStatus
-from typing import Any, Final, Literal, Protocol
+from collections.abc import Collection
+from typing import Any, Final, Literal
 
 from .connections import DOOR_STATE, LINGER_S, Door, Reason
 from .errors import (
@@ -19,30 +19,23 @@ from .errors import (
     too_many_headers,
     unavailable,
 )
+from .framing import MAX_HEADERS, Unread, read_framing
+from .headers import Headers, cross_origin
+from .parting import Cycle, LentTransport, Outflow, PatientFlow, as_http
 
 Phase = Literal["nothing", "headers", "body"]
 
-MAX_HEADERS: Final = 100
-PROGRESS_BYTES: Final = 65_536
-"""Whoever reads so much of an answer within its deadline is given another one: slow lines are no attack."""
+PROBLEMS: Final[dict[int, Reason]] = {413: "large_body", 431: "large_headers"}
+"""What a request is refused for by its headers alone; the rest is `malformed`."""
 
 DRAIN_BYTES: Final = 2_000_000
 """What is thrown away between two looks of the door: an endless body would keep the event loop to itself (measured)."""
 
 
-class Cycle(Protocol):
-    """One request and its answer, as both of uvicorn's protocols have it."""
-
-    disconnected: bool
-    keep_alive: bool
-    more_body: bool
-    response_started: bool
-    response_complete: bool
-    message_event: asyncio.Event
-
-
 class GuardedConnection(asyncio.Protocol):
     """What goes in front of a protocol of uvicorn's: knows what is being waited for, and since when.
+
+    The parser is given one request at a time; whoever sends the next before the answer waits, unread.
 
     A subclass names the door and says when a request's headers and body begin and end (`enter`).
     """
@@ -53,7 +46,9 @@ class GuardedConnection(asyncio.Protocol):
     transport: asyncio.Transport
     client: tuple[str, int] | None
     cycle: Any
-    flow: Any
+    flow: PatientFlow
+    timeout_keep_alive: int
+    timeout_keep_alive_task: asyncio.TimerHandle | None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -62,17 +57,26 @@ class GuardedConnection(asyncio.Protocol):
         self.phase: Phase = "nothing"
         self.waits_since = 0.0
         self.problem: HttpError | None = None
+        self.lent: LentTransport
+        self.unread = Unread()
+        # Requests that the parser found behind the one that is being answered; h11 finds none.
+        self.waiting: Collection[object] = getattr(self, "pipeline", ())
+        self.is_ending = False
+        self._last_words: HttpError | None = None
+        self._mirrored: Headers = []
         self._deadline = 0.0
         self._header_bytes = 0
         self._drained_bytes = 0
         self._has_spoken = False
+        self._has_ended = False
         self._is_new_phase = False
-        self.is_ending = False
-        self._unread: tuple[float, int] | None = None
+        self._outflow = Outflow()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Let the connection in, or say that there is no room."""
         super().connection_made(transport)
+        self.flow = PatientFlow(self.transport, self.unread, self.waiting)
+        self.lent = LentTransport(self.transport, self.leave)
         self.address = self.client[0] if self.client else ""
         self.enter("headers")
         self._begin_waiting()
@@ -81,23 +85,54 @@ class GuardedConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Give the place free."""
+        self.is_ending = True
+        self.unread.clear()
         self.door.left(self)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Hand what came to the parser; what comes after the end is thrown away."""
+        """Hand what came to the parser, request by request; what comes after the end is thrown away."""
         if self._is_drained:
             self._drain(len(data))
-        if self.is_ending:
-            return
-        if self.phase == "nothing":
-            self.enter("headers")
-        self._has_spoken = True
-        self._header_bytes += len(data)
-        super().data_received(data)
-        if self.phase == "nothing" or self.is_ending:
-            return
-        self._begin_waiting()
+        if not self.is_ending:
+            self.unread.add(data)
+            self._parse()
+
+    def eof_received(self) -> bool:
+        """Answer what came whole; who sends no more may still read."""
+        self._has_ended = True
+        return self._owes_answer
+
+    @property
+    def _owes_answer(self) -> bool:
+        """True while a request that came whole is not answered."""
+        cycle: Cycle | None = self.cycle
+        return bool(self.waiting) or (cycle is not None and not cycle.more_body and not cycle.response_complete)
+
+    def _parse(self) -> None:
+        while self.unread and not self.is_ending and not self._owes_answer:
+            if self.phase == "nothing":
+                self.enter("headers")
+            self._has_spoken = True
+            piece = self.unread.take(is_body=self.phase == "body")
+            self._header_bytes += len(piece)
+            super().data_received(piece)
+            if self.is_ending:
+                return
+            if self.phase != "nothing":
+                self._begin_waiting()
+                self._check_header_bytes()
+            elif self.cycle.response_complete:  # the end of a body that was answered before
+                self._idle()
+        if self.unread:
+            self.flow.pause_reading()
+
+    def _idle(self) -> None:
+        """Have the connection closed when nothing follows; uvicorn only does so after an answer."""
+        self.waits_since = self.loop.time()
+        self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
+
+    def _check_header_bytes(self) -> None:
         limit = self.door.settings.header_limit_bytes
         if self.phase == "headers" and self._header_bytes > limit:
             self.refuse(too_many_headers(limit, MAX_HEADERS), "large_headers")
@@ -109,14 +144,25 @@ class GuardedConnection(asyncio.Protocol):
         super().timeout_keep_alive_handler()  # type: ignore[misc]
 
     def on_response_complete(self) -> None:
-        """Wait for the next request; who still sends the body of one that was answered is not heard for long."""
+        """Go on with the next request; who still sends the body of one that was answered is not heard for long."""
+        if self.is_ending and not (self._last_words and self.waiting):
+            if self._last_words:
+                self._linger(self._last_words)
+            return
         super().on_response_complete()  # type: ignore[misc]
+        if self.transport.is_closing():
+            return
         if self.phase == "nothing":
             self.waits_since = self.loop.time()
-            return
-        self._begin_waiting()
-        if self.phase == "body" and self.cycle.response_complete:
-            self._deadline = min(self._deadline, self.loop.time() + LINGER_S)
+        else:
+            self._begin_waiting()
+            if self.phase == "body" and self.cycle.response_complete:
+                self._deadline = min(self._deadline, self.loop.time() + LINGER_S)
+        if self.unread:
+            self._parse()
+        self.flow.resume_reading()
+        if self._has_ended and not self._owes_answer:
+            self.leave()
 
     def enter(self, phase: Phase) -> None:
         """Note that headers, a body, or nothing that has a deadline is waited for from now on."""
@@ -134,13 +180,17 @@ class GuardedConnection(asyncio.Protocol):
             allowed_s = settings.headers_timeout_s if self.phase == "headers" else settings.body_timeout_s
             self._deadline = self.waits_since + allowed_s
 
-    def check_headers(self, target: bytes, headers: list[tuple[bytes, bytes]]) -> None:
-        """Refuse headers that are too many or too large. Raises: HttpError."""
-        limit = self.door.settings.header_limit_bytes
-        size = len(target) + sum(len(name) + len(value) + 4 for name, value in headers)
-        if size > limit or len(headers) > MAX_HEADERS:
-            self.problem = too_many_headers(limit, MAX_HEADERS)
-            raise self.problem
+    def check_headers(self, target: bytes, headers: Headers, version: str) -> None:
+        """Learn where the request ends. Raises HttpError where its headers alone are reason to refuse it."""
+        settings = self.door.settings
+        try:
+            self.unread.body_left = read_framing(
+                target, headers, version, header_limit=settings.header_limit_bytes, body_limit=settings.body_limit_bytes
+            )
+        except HttpError as error:
+            self.problem = error
+            self._mirrored = cross_origin({"headers": headers})
+            raise
 
     @property
     def is_idle(self) -> bool:
@@ -170,12 +220,15 @@ class GuardedConnection(asyncio.Protocol):
         if self._drained_bytes:
             self._drained_bytes = 0
             self.flow.resume_reading()
-        if self.is_ending:
-            if now > self._deadline:
-                self.abort()
-        elif self._reads_too_slowly(now):
+        left = self.transport.get_write_buffer_size()
+        if self._outflow.is_stuck(left, now, self.door.settings.answer_timeout_s):
             self.door.tally.cut("slow_reader")
             self.abort()
+        elif self.is_ending:
+            if left:  # the moment to listen begins when the answer is out
+                self._deadline = max(self._deadline, now + LINGER_S)
+            elif now > self._deadline:
+                self.abort()
         elif self.phase != "nothing" and self.flow.read_paused:
             # That we read no further is not the sender's fault: it gets time again when we do.
             self._deadline = max(self._deadline, now + LINGER_S)
@@ -199,32 +252,37 @@ class GuardedConnection(asyncio.Protocol):
         """Go at once, without a word."""
         self.transport.abort()
 
+    def leave(self) -> None:
+        """End the connection after its last answer, for whoever is still sending by and by."""
+        if self.transport.is_closing() or (self.is_ending and self._last_words is None):
+            return
+        if self.phase == "nothing" and not self.unread:
+            self.transport.close()
+        else:
+            self._linger()
+
     def send_400_response(self, msg: str) -> None:
         """Answer what the parser could not read, in our form instead of uvicorn's plain text."""
-        if self.problem is None:
-            self.refuse(malformed_request(), "malformed")
-        else:
-            self.refuse(self.problem, "large_headers")
+        error = self.problem or malformed_request()
+        self.refuse(error, PROBLEMS.get(error.status, "malformed"))
 
     def refuse(self, error: HttpError, reason: Reason) -> None:
         """Answer the request that is coming in with an error and end the connection."""
         self.door.tally.cut(reason)
         cycle: Cycle | None = self.cycle
-        if cycle is not None and not cycle.response_complete:
-            if getattr(self, "pipeline", None):  # answers of earlier requests are owed first, in whatever state
-                self.abort()
-                return
-            if not cycle.more_body:  # this one came whole: it is answered, what follows it is not
-                self.is_ending = True
-                self._deadline = self.loop.time() + self.door.settings.answer_timeout_s
-                cycle.keep_alive = False
-                return
+        if cycle is None or cycle.response_complete:
+            self._linger(error)
+        elif not cycle.more_body:  # this one came whole before: its answer is owed first
+            self.is_ending = True
+            self.unread.clear()
+            self._last_words = error
+            self._deadline = self.loop.time() + self.door.settings.answer_timeout_s
+        elif self.waiting or cycle.response_started:
+            self.abort()
+        else:
             cycle.disconnected = True
             cycle.message_event.set()
-            if cycle.response_started:
-                self.abort()
-                return
-        self._end_with(error)
+            self._linger(error)
 
     def _time_out(self) -> None:
         settings = self.door.settings
@@ -239,34 +297,20 @@ class GuardedConnection(asyncio.Protocol):
         else:
             self.refuse(request_timeout("body", settings.body_timeout_s), "slow_body")
 
-    def _end_with(self, error: HttpError) -> None:
-        """Write the last words, then wait a moment for the other end to have read them (RFC 9112, section 9.6)."""
+    def _linger(self, error: HttpError | None = None) -> None:
+        """Say that nothing more comes, and wait a moment for the other end to have read it (RFC 9112, section 9.6)."""
         self.is_ending = True
+        self._last_words = None
+        self.unread.clear()
         self._deadline = self.loop.time() + LINGER_S
         self.door.show_out(self, self.loop)
         if self.transport.is_closing():
             return
-        self.door.tally.answer(error.status)
-        self.transport.write(as_http(error))
-        self.transport.write_eof()
-        self.flow.resume_reading()
-
-    def _reads_too_slowly(self, now: float) -> bool:
-        left = self.transport.get_write_buffer_size()
-        if not left:
-            self._unread = None
-        elif self._unread is None or self._unread[1] - left >= PROGRESS_BYTES:
-            self._unread = (now, left)
+        if error is not None:
+            self.door.tally.answer(error.status)
+            self.transport.write(as_http(error, self._mirrored))
+        if self._has_ended:
+            self.transport.close()
         else:
-            since, most = self._unread
-            self._unread = (since, max(most, left))
-            return now - since > self.door.settings.answer_timeout_s
-        return False
-
-
-def as_http(error: HttpError) -> bytes:
-    """Return an error as the bytes of an HTTP answer that ends its connection."""
-    answer = error.response()
-    lines = [f"HTTP/1.1 {answer.status_code} {HTTPStatus(answer.status_code).phrase}".encode()]
-    lines += [name + b": " + value for name, value in answer.raw_headers]
-    return b"\r\n".join([*lines, b"connection: close", b"", bytes(answer.body)])
+            self.transport.write_eof()
+            self.flow.resume_reading()

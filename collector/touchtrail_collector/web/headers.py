@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
 from starlette.types import Scope
@@ -24,7 +25,7 @@ ANSWER_AT_ONCE: Final = "touchtrail.answer_at_once"
 """Where an ASGI scope has the function that writes an answer 200 whole, on servers that can (`protocol_httptools`)."""
 
 
-def header(headers: list[tuple[bytes, bytes]], name: bytes) -> bytes:
+def header(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> bytes:
     """Return a header of a raw ASGI scope, b"" when it is not there."""
     for key, value in headers:
         if key == name:
@@ -32,7 +33,15 @@ def header(headers: list[tuple[bytes, bytes]], name: bytes) -> bytes:
     return b""
 
 
-def cross_origin(scope: Scope) -> list[tuple[bytes, bytes]]:
+def header_list(headers: Headers, name: bytes) -> bytes:
+    """Return a header that may come in several lines as the one line it means, b"" when it is not there.
+
+    Source: RFC 9110, section 5.3.
+    """
+    return b", ".join(value for key, value in headers if key == name)
+
+
+def cross_origin(scope: Scope) -> Headers:
     """Return the headers that let a page of another origin read the answer: its own origin, mirrored.
 
     `*` is not enough: some vendors' trackers send credentials (protocols.md, 0).
@@ -48,7 +57,7 @@ def cross_origin(scope: Scope) -> list[tuple[bytes, bytes]]:
     ]
 
 
-def preflight_headers(scope: Scope) -> list[tuple[bytes, bytes]]:
+def preflight_headers(scope: Scope) -> Headers:
     """Return the answer to a browser's question whether a page may send here with these headers."""
     wanted = header(scope["headers"], b"access-control-request-headers") or b"content-type, authorization"
     return [

@@ -10,8 +10,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..settings import ServerSettings
 from .error_page import error_page, wants_page
-from .errors import send_error, wrong_host
-from .headers import header
+from .errors import HttpError, send_error, wrong_host
 from .pages import Reader
 
 LOCAL_NAMES: Final = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -77,8 +76,22 @@ def is_loopback(host: str) -> bool:
     return host in LOCAL_NAMES or (is_address(host) and ip_address(host).is_loopback)
 
 
+def read_host(scope: Scope) -> bytes | None:
+    """Return a request's Host header; None where it is not clear whose name it gives, because there are two or none.
+
+    Two that say the same are no better: whoever passed the request on may have added one. Before HTTP/1.1 there need
+    not be any, which names nobody.
+
+    Source: RFC 9112, section 3.2.
+    """
+    hosts: list[bytes] = [value for name, value in scope["headers"] if name == b"host"]
+    if len(hosts) == 1:
+        return hosts[0]
+    return b"" if not hosts and scope.get("http_version") in ("0.9", "1.0") else None
+
+
 class HostCheck:
-    """Refuses requests whose Host header names somebody else."""
+    """Refuses requests whose Host header names somebody else, or is not the only one."""
 
     def __init__(self, app: ASGIApp, hosts: HostNames) -> None:
         self._app = app
@@ -87,12 +100,17 @@ class HostCheck:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI request."""
         if scope["type"] == "http":
-            host = header(scope["headers"], b"host")
-            if not self._hosts.allow_header(host):
-                error = wrong_host(bare_name(host.decode("latin-1")))
+            error = self._find_fault(scope)
+            if error is not None:
                 if wants_page(scope):
                     await error_page(Reader(Request(scope)), error)(scope, receive, send)
                 else:
                     await send_error(error, scope, receive, send)
                 return
         await self._app(scope, receive, send)
+
+    def _find_fault(self, scope: Scope) -> HttpError | None:
+        host = read_host(scope)
+        if host is None:
+            return HttpError(400, "malformed_request", "a request has one Host header: this one has none, or several")
+        return None if self._hosts.allow_header(host) else wrong_host(bare_name(host.decode("latin-1")))

@@ -1,30 +1,30 @@
-"""`POST /v1/events` and the source plugins' paths: read, check, hand to the writer, answer after the commit."""
+"""`POST /v1/events`, and what it shares with source plugins' paths: read, check, hand to the writer, answer after the
+commit."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 from collections import deque
+from collections.abc import Iterable
 from contextlib import suppress
 from functools import partial
-from urllib.parse import parse_qsl
 
 import msgspec
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from ..domain.event import BodyUnreadable, mend_json
-from ..domain.source import Endpoint, SourceAck, SourceEvents, SourceRefusal, SourceRequest, SourceResponse
-from ..errors import PluginError, StoreUnavailable
+from ..domain.batch import BodyUnreadable
+from ..errors import StoreUnavailable
 from ..services.collector import Collector, Done
-from ..services.ingest import QUARANTINE_BODY_BYTES, Ack, Checking, Prepared
-from ..store.engine import Receipt, RejectRow
+from ..services.ingest import Ack, Checking, Prepared
+from ..store.engine import Receipt
 from ..store.sqlite.store import now_ms
 from .access import Doorkeeper, bearer_or_query_key
-from .body import decompress, read_body
+from .body import read_content
 from .errors import HttpError, bad_body, from_store
-from .headers import ANSWER_AT_ONCE, RAW_SECURITY_HEADERS, Headers, cross_origin, header, preflight_headers
+from .headers import ANSWER_AT_ONCE, RAW_SECURITY_HEADERS, Headers, cross_origin, preflight_headers
 
 logger = logging.getLogger("touchtrail_collector.web")
 
@@ -131,12 +131,21 @@ async def respond(send: Send, status: int, body: bytes, headers: Headers) -> int
     return status
 
 
+def allow(methods: Iterable[str]) -> tuple[bytes, bytes]:
+    """Return the header that names the methods of a path, with those that come by themselves."""
+    found = {*methods, "OPTIONS"}
+    if "GET" in found:
+        found.add("HEAD")
+    return b"allow", ", ".join(sorted(found)).encode()
+
+
 class IngestEndpoint:
     """What all paths share that take events: the browser's question before, errors it can read after."""
 
-    def __init__(self, gate: EventGate, doorkeeper: Doorkeeper) -> None:
+    def __init__(self, gate: EventGate, doorkeeper: Doorkeeper, methods: Iterable[str] = ("POST",)) -> None:
         self._gate = gate
         self._doorkeeper = doorkeeper
+        self._allow = allow(methods)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI request."""
@@ -147,7 +156,7 @@ class IngestEndpoint:
         try:
             if scope["method"] == "OPTIONS":
                 self._doorkeeper.check_preflight(scope)
-                return await respond(send, 204, b"", preflight_headers(scope))
+                return await respond(send, 204, b"", [self._allow, *preflight_headers(scope)])
             self._doorkeeper.check_address(scope)
             return await self._serve(scope, receive, send)
         except ClientDisconnect:
@@ -161,7 +170,7 @@ class IngestEndpoint:
 
     async def _read(self, scope: Scope, receive: Receive) -> bytes:
         limit = self._gate.collector.settings.server.body_limit_bytes
-        return decompress(await read_body(receive, limit), header(scope["headers"], b"content-encoding"), limit)
+        return await read_content(receive, limit, scope["headers"])
 
     async def _commit(self, prepared: Prepared, what: str) -> Receipt:
         try:
@@ -198,92 +207,3 @@ class EventsEndpoint(IngestEndpoint):
             return Ack(len(prepared.events), 0, prepared.rejected)
         receipt = await self._commit(prepared, "a batch")
         return Ack(receipt.stored, receipt.duplicates, prepared.rejected)
-
-
-class SourceEndpoint(IngestEndpoint):
-    """One path of a source plugin: the plugin reads and words the answer, the core checks, keeps and counts."""
-
-    def __init__(self, gate: EventGate, doorkeeper: Doorkeeper, name: str, endpoint: Endpoint) -> None:
-        super().__init__(gate, doorkeeper)
-        self.name = name
-        self._endpoint = endpoint
-
-    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> int:
-        response = await self._handle(scope, receive)
-        headers = [
-            (name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in response.headers.items()
-        ]
-        headers.append((b"content-type", response.content_type.encode("latin-1")))
-        return await respond(send, response.status, response.body, [*headers, *cross_origin(scope)])
-
-    async def _handle(self, scope: Scope, receive: Receive) -> SourceResponse:
-        collector = self._gate.collector
-        if self._shows_unknown_key(scope):
-            return self._endpoint.unauthorized
-        body = await self._read(scope, receive)
-        request = source_request(scope, body)
-        try:
-            batch = self._read_batch(request)
-        except SourceRefusal as refused:
-            return refused.response
-        except PluginError as error:
-            # The plugin failed, which is counted and shown; what came is not the sender's fault and is kept.
-            batch = SourceEvents(key=None, events=())
-            await self._gate.commit(plugin_failed(collector, body, request.received_at, error))
-        owner = collector.find_owner(batch.key) if batch.key else None
-        if batch.key is None and not batch.events:
-            return self._endpoint.answer(SourceAck(), request)  # a path that needs no key, such as a ping
-        if owner is None or owner.kind != "write":
-            return self._endpoint.unauthorized
-        self._doorkeeper.admit(scope, owner)
-        prepared = collector.ingest.prepare_source(
-            batch, source_id=owner.source_id, now_ms=request.received_at, reader=self.name
-        )
-        receipt = await self._commit(prepared, f"a batch of source {self.name}")
-        ack = SourceAck(accepted=receipt.stored, duplicates=receipt.duplicates, rejected=len(prepared.rejected))
-        return self._endpoint.answer(ack, request)
-
-    def _shows_unknown_key(self, scope: Scope) -> bool:
-        """True where headers, path or query hold a key that lets nobody in: nothing more of it is read then."""
-        if self._endpoint.find_key is None:
-            return False
-        try:
-            key = self._endpoint.find_key(source_request(scope, b""))
-        except PluginError:  # counted and shown; the body may tell
-            return False
-        owner = self._gate.collector.find_owner(key) if key else None
-        return bool(key) and (owner is None or owner.kind != "write")
-
-    def _read_batch(self, request: SourceRequest) -> SourceEvents:
-        """Have the plugin read the request; a body it refuses is mended and read once more (see `mend_json`)."""
-        try:
-            return self._endpoint.read(request)
-        except SourceRefusal:
-            mended = mend_json(request.body)
-            if mended is None:
-                raise
-            return self._endpoint.read(msgspec.structs.replace(request, body=mended))
-
-
-def plugin_failed(collector: Collector, body: bytes, received_at: int, error: PluginError) -> Prepared:
-    """Return a request that a plugin could not read, for quarantine."""
-    may_be_kept = not collector.needs_consent(None)
-    kept = collector.pseudonymiser.scrub_reject(body[:QUARANTINE_BODY_BYTES]) if may_be_kept else None
-    return Prepared(
-        [],
-        [RejectRow(received_at, None, "plugin_failed", None, collector.pseudonymiser.scrub_text(str(error)), kept)],
-        [],
-    )
-
-
-def source_request(scope: Scope, body: bytes) -> SourceRequest:
-    """Return the ASGI request as plugins see it."""
-    return SourceRequest(
-        method=scope["method"],
-        path=scope["path"],
-        path_params=scope.get("path_params", {}),
-        query=dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)),
-        headers={name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]},
-        body=body,
-        received_at=now_ms(),
-    )

@@ -6,16 +6,22 @@ import time
 from collections.abc import Callable
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
+from math import ceil
 from typing import Final, NamedTuple
 
 from starlette.types import Scope
 
 from ..settings import LimitsSettings
-from .errors import rate_limited
+from .errors import HttpError, rate_limited
 
 MOST_BUCKETS: Final = 20_000
 IPV6_HOST_BITS: Final = 64
 """What one customer of a provider has: counted by single addresses they would have as many buckets as they like."""
+
+STRANGER_BURST: Final = 20
+STRANGER_PER_S: Final = 20 / 60
+"""Requests of one address whose body had to be read and held no valid key. Read they are at all because some vendors'
+clients write their key into the body alone."""
 
 
 class TokenBuckets:
@@ -57,6 +63,11 @@ class TokenBuckets:
             del self._full_at[next(iter(self._full_at))]
         return max(wait_s, 0.0)
 
+    def look(self, name: str) -> float:
+        """Return what `take` would, and take nothing."""
+        now = self._clock()
+        return max(self._full_at.get(name, now) - now - self._slack_s, 0.0)
+
 
 class Sender(NamedTuple):
     """Whom an address counts for."""
@@ -90,6 +101,7 @@ class RateLimits:
         self._limits_local = settings.loopback
         self._addresses = buckets(settings.address_requests_per_s, settings.burst_s, clock)
         self._keys = buckets(settings.key_requests_per_s, settings.burst_s, clock)
+        self._strangers = TokenBuckets(STRANGER_PER_S, STRANGER_BURST, clock=clock)
 
     def check_address(self, scope: Scope) -> None:
         """Count a request for its sender's address. Raises: HttpError 429."""
@@ -102,10 +114,37 @@ class RateLimits:
         if self._find_sender(scope) is not None and (wait_s := self._keys.take(key_hash)):
             raise rate_limited("this key", wait_s)
 
+    def check_stranger(self, scope: Scope) -> None:
+        """Refuse a request that shows no valid key before its body, where too many of its address held none at all.
+
+        Whoever is on this machine is held to it too, whatever ``loopback`` says: reading a body is dearer than
+        refusing one, and a proxy that nobody named is on this machine as well.
+
+        Raises: HttpError 429.
+        """
+        if wait_s := self._strangers.look(name_of(scope)):
+            raise too_many_strangers(wait_s)
+
+    def note_stranger(self, scope: Scope) -> None:
+        """Count a request that held no valid key, not in its body either."""
+        self._strangers.take(name_of(scope))
+
     def _find_sender(self, scope: Scope) -> Sender | None:
         client = scope.get("client")
         sender = sender_of(client[0] if client else "")
         return sender if self._limits_local or not sender.is_local else None
+
+
+def name_of(scope: Scope) -> str:
+    """Return whom a request's address counts for."""
+    client = scope.get("client")
+    return sender_of(client[0] if client else "").name
+
+
+def too_many_strangers(wait_s: float) -> HttpError:
+    """429: too many requests without a valid key."""
+    message = "too many requests from this address held no valid write key; show it in a header or in the query"
+    return HttpError(429, "rate_limited", message, retry_after_s=max(ceil(wait_s), 1))
 
 
 def buckets(per_s: int, burst_s: float, clock: Callable[[], float]) -> TokenBuckets:

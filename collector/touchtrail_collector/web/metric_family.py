@@ -11,7 +11,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 
 from touchtrail import __version__
 
-from ..services.metrics import Health, Histogram
+from ..services.commits import Histogram
+from ..services.metrics import Health
 from ..store.sqlite.figures import SQLITE_VERSION
 from .connections import Door
 

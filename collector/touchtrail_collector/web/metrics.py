@@ -26,7 +26,6 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from ..services.collector import Collector
 from ..services.metrics import take_health
 from .connections import DOOR_STATE, Door
-from .ingest import SourceEndpoint
 from .metric_family import (
     REST,
     build_family,
@@ -39,6 +38,7 @@ from .metric_family import (
     request_family,
     storage_families,
 )
+from .source_endpoint import SourceEndpoint
 
 PATH_CLASSES: Final = {
     "/v1/events": "events",

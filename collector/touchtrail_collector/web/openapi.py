@@ -56,7 +56,7 @@ SCHEMES: Final = {
 DESCRIPTION: Final = (
     "Takes events and answers reports. Every error is JSON with `code`, `message` and, where one is at fault, `field`; "
     "unknown paths get 404 `not_found`, other methods 405 `method_not_allowed` with `Allow`. GET paths answer HEAD "
-    "too, and those that take events the OPTIONS of browsers."
+    "too, and every path OPTIONS with `Allow`; those that take events tell browsers besides that pages may send there."
 )
 HEADERS: Final[Mapping[int, Schema]] = {
     401: {"WWW-Authenticate": {"schema": {"type": "string"}}},

@@ -9,7 +9,8 @@ import msgspec
 
 from touchtrail.events import Event
 
-from ..domain.event import Batch, WireEvent
+from ..domain.batch import Batch
+from ..domain.event import WireEvent
 
 REFERENCE: Final = "#/components/schemas/{name}"
 Schema = dict[str, Any]

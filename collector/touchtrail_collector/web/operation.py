@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import msgspec
-from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from .access import Access
@@ -59,7 +58,3 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     def takes_events(self) -> bool:
         """True where browsers send, and ask before."""
         return self.access in ("write_key", "source")
-
-    def route(self) -> Route:
-        """Return the row as Starlette has it."""
-        return Route(self.path, self.endpoint, methods=[self.method, "OPTIONS"] if self.takes_events else [self.method])

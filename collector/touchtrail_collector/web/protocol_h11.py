@@ -8,7 +8,8 @@ import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from .errors import HttpError, too_many_headers
-from .guard import MAX_HEADERS, GuardedConnection, Phase
+from .framing import MAX_HEADERS
+from .guard import GuardedConnection, Phase
 
 
 class GuardedParser(h11.Connection):
@@ -28,7 +29,7 @@ class GuardedParser(h11.Connection):
         try:
             event = super().next_event()
             if isinstance(event, h11.Request):
-                self._guard.check_headers(event.target, list(event.headers))
+                self._guard.check_headers(event.target, list(event.headers), event.http_version.decode())
         except HttpError as error:
             raise h11.RemoteProtocolError(str(error), error.status) from None
         except h11.RemoteProtocolError as error:
@@ -38,7 +39,7 @@ class GuardedParser(h11.Connection):
         return event
 
 
-class GuardedH11(GuardedConnection, H11Protocol):
+class GuardedH11(GuardedConnection, H11Protocol):  # type: ignore[misc]
     """uvicorn's protocol; what it waits for is read off the parser's state."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -52,6 +53,8 @@ class GuardedH11(GuardedConnection, H11Protocol):
         phase = self._phase_now()
         # A body after a body is another's, and has a deadline of its own.
         if (phase != self.phase or self.cycle is not self._seen_cycle) and not self.is_ending:
+            if self.cycle is not self._seen_cycle:
+                self.cycle.transport = self.lent
             self._seen_cycle = self.cycle
             self.enter(phase)
 

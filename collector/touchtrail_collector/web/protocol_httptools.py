@@ -2,41 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Collection
 from functools import partial
 from typing import TYPE_CHECKING
 
-from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HEADER_VALUE_RE, STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
-from .errors import malformed_request
 from .guard import GuardedConnection
 from .headers import ANSWER_AT_ONCE, Headers
 
 if TYPE_CHECKING:
     from uvicorn._types import ASGI3Application
-
-
-MAX_PIPELINED = 64
-"""Requests that may wait behind the one being answered; whoever sends more without reading is cut off."""
-
-
-class PatientFlow(FlowControl):
-    """Flow control that reads no further while requests wait to be answered.
-
-    uvicorn reads on after each answer, and so gathers more requests than it answers: gigabytes of them from a client
-    that sends and never reads.
-    """
-
-    def __init__(self, transport: asyncio.Transport, waiting: Collection[object]) -> None:
-        super().__init__(transport)
-        self._waiting = waiting
-
-    def resume_reading(self) -> None:
-        """Read on, unless requests wait."""
-        if not self._waiting:
-            super().resume_reading()
 
 
 def answer_at_once(cycle: RequestResponseCycle, head: bytes, headers: Headers, body: bytes) -> bool:
@@ -65,20 +40,16 @@ def answer_at_once(cycle: RequestResponseCycle, head: bytes, headers: Headers, b
     return True
 
 
-class GuardedHttpTools(GuardedConnection, HttpToolsProtocol):
+class GuardedHttpTools(GuardedConnection, HttpToolsProtocol):  # type: ignore[misc]
     """uvicorn's protocol, with the parser's events told to the guard."""
 
     _answering: RequestResponseCycle | None = None
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         self._answering = cycle
+        cycle.transport = self.lent
         cycle.scope[ANSWER_AT_ONCE] = partial(answer_at_once, cycle)  # type: ignore[typeddict-unknown-key]
         super()._start_asgi_task(cycle, app)
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Let the connection in, or say that there is no room."""
-        super().connection_made(transport)
-        self.flow = PatientFlow(transport, self.pipeline)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell the request that is being answered; uvicorn tells the latest, which of pipelined ones is another."""
@@ -93,16 +64,9 @@ class GuardedHttpTools(GuardedConnection, HttpToolsProtocol):
             self.enter("headers")
         super().on_message_begin()
 
-    def on_response_complete(self) -> None:
-        """Answer the next request that waits; after the last one read on."""
-        super().on_response_complete()
-        self.flow.resume_reading()
-
     def on_headers_complete(self) -> None:
         """The headers are whole; too many of them end here, before anything is made of the request."""
-        self.check_headers(self.url, self.headers)
-        if len(self.pipeline) >= MAX_PIPELINED:
-            raise malformed_request()
+        self.check_headers(self.url, self.headers, self.parser.get_http_version())
         self.enter("body")
         super().on_headers_complete()
 

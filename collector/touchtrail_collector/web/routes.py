@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 import msgspec
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -20,31 +21,31 @@ from .admin import admin
 from .answer import GuardedEndpoint, Serve
 from .health import Health, NotReady, healthz, readyz
 from .home import home
-from .ingest import EventGate, EventsEndpoint, SourceEndpoint
-from .limits import RateLimits
+from .ingest import EventGate, EventsEndpoint
 from .metrics import MetricsEndpoint, RequestTally
 from .openapi import describe
 from .openapi_schema import EVENT_BODIES
 from .operation import Entry, Operation
-from .reports import report
+from .reports import ReportsEndpoint
 from .session_endpoint import FORM, SessionEndpoint
 from .sign_in import SignedIn, SignedOut, SignInBody, SignInEndpoint, SignOutForm, sign_out
+from .source_endpoint import SourceEndpoint
 
 BODY_ERRORS: Final = (413, 415)
 
 
-def build_table(collector: Collector, requests: RequestTally) -> list[Entry]:
+def build_table(collector: Collector, requests: RequestTally, doorkeeper: Doorkeeper) -> list[Entry]:
     """Return every path of a collector, those of its source plugins last.
 
     Args:
         requests: what `/metrics` tells of the requests.
+        doorkeeper: lets in or does not, at every path.
     """
-    doorkeeper = Doorkeeper(collector, RateLimits(collector.settings.limits))
     gate = EventGate(collector)
     entries = [
         *ingest_entries(gate, doorkeeper),
         *open_entries(doorkeeper, MetricsEndpoint(collector, requests).answer),
-        *token_entries(doorkeeper),
+        *token_entries(collector, doorkeeper),
         *page_entries(collector, doorkeeper),
         *source_entries(gate, doorkeeper),
     ]
@@ -82,7 +83,7 @@ def open_entries(doorkeeper: Doorkeeper, metrics: Serve) -> Iterator[Entry]:
     )  # fmt: skip
 
 
-def token_entries(doorkeeper: Doorkeeper) -> Iterator[Entry]:
+def token_entries(collector: Collector, doorkeeper: Doorkeeper) -> Iterator[Entry]:
     """Yield the reports, and what other commands of the same user on this machine may ask."""
     reports = [
         Operation(
@@ -91,7 +92,8 @@ def token_entries(doorkeeper: Doorkeeper) -> Iterator[Entry]:
         )
         for name, entry in REPORTS.items()
     ]  # fmt: skip
-    yield guarded(doorkeeper, "GET", "read_token", report, *reports, path="/api/v1/reports/{name}")
+    answer = ReportsEndpoint(collector).answer
+    yield guarded(doorkeeper, "GET", "read_token", answer, *reports, path="/api/v1/reports/{name}")
     operations = [
         Operation(
             path=f"/api/v1/admin/{name}", summary=(run.__doc__ or name).splitlines()[0], tag="internal",
@@ -153,7 +155,8 @@ def description_entry(
 
     async def openapi(_: Request) -> Response:
         nonlocal document
-        document = document or msgspec.json.encode(describe([*others, entry], event_types))
+        if not document:  # takes a twentieth of a second, once
+            document = await run_in_threadpool(lambda: msgspec.json.encode(describe([*others, entry], event_types)))
         return Response(document, media_type="application/json")
 
     operation = Operation(path="/openapi.json", summary="This description", tag="operation", answer=dict[str, Any])

@@ -92,7 +92,7 @@ def reads_pages(scope: Scope) -> bool:
 
 async def read_form(request: Request) -> Form:
     """Return a form's fields; of several of one name the last. Raises: HttpError 400, 413."""
-    body = await read_body(request.receive, FORM_BYTES)
+    body = await read_body(request.receive, FORM_BYTES, request.scope["headers"])
     try:
         return dict(parse_qsl(body.decode("latin-1"), keep_blank_values=True, max_num_fields=MOST_FIELDS))
     except ValueError:

@@ -15,7 +15,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import RedirectResponse, Response
 from starlette.types import Receive, Scope, Send
 
-from ..domain.event import DECODE_ERRORS
+from ..domain.batch import DECODE_ERRORS
 from ..services.collector import Collector
 from ..services.sessions import Session
 from .access import Doorkeeper
@@ -194,7 +194,7 @@ class SignInEndpoint:
 
 async def read_json(request: Request) -> SignInBody:
     """Return what lets in. Raises: HttpError 400, 413."""
-    body = await read_body(request.receive, FORM_BYTES)
+    body = await read_body(request.receive, FORM_BYTES, request.scope["headers"])
     try:
         given = msgspec.json.decode(body, type=SignInBody)
     except DECODE_ERRORS:  # whose message could hold what was sent

@@ -6,17 +6,18 @@ import sqlite3
 from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from itertools import islice
+from itertools import chain, compress, count
 
 from ..engine import EventRow, Receipt, RejectRow
 from .database import WritingConnection
 from .losses import find_losses
-from .rows import insert_rows
+from .rows import insert_rows, insert_values
 
 INSERT_EVENT = (
     "INSERT INTO events"
     " (seq, source_id, event_id, name, occurred_at, sent_at, received_at, anonymous_id, customer_id, body)"
 )
+EVENT_VALUES = 1 + len(EventRow._fields)
 INSERT_COUNT = "INSERT INTO counters (source_id, day, name, n)"
 ADD_COUNT = "ON CONFLICT (source_id, day, name) DO UPDATE SET n = n + excluded.n"
 
@@ -42,17 +43,19 @@ def append_batches(connection: WritingConnection, batches: Sequence[Batch]) -> l
 def insert_events(connection: WritingConnection, batches: Sequence[Sequence[EventRow]]) -> list[Receipt]:
     """Insert the events that are new inside the caller's transaction and return a receipt for each batch."""
     seen = connection.seen
-    answers = seen.find_new(connection, [row for batch in batches for row in batch])
-    stored = []
+    rows = list(chain.from_iterable(batches))
+    answers = seen.find_new(connection, rows)
+    stored = list(compress(rows, answers))
     receipts = []
     start = 0
     for batch in batches:
-        fresh = [row for row, is_new in zip(batch, islice(answers, start, None), strict=False) if is_new]
+        fresh = sum(answers[start : start + len(batch)])
         start += len(batch)
-        stored += fresh
-        receipts.append(Receipt(len(fresh), len(batch) - len(fresh)))
-    first_seq = seen.take_places(len(stored))
-    insert_rows(connection, INSERT_EVENT, [(seq, *row) for seq, row in enumerate(stored, first_seq)])
+        receipts.append(Receipt(fresh, len(batch) - fresh))
+    # Each row's place and then the row itself, all of it in C.
+    places = zip(count(seen.take_places(len(stored))))
+    values = chain.from_iterable(chain.from_iterable(zip(places, stored, strict=False)))
+    insert_values(connection, INSERT_EVENT, values, shape=(len(stored), EVENT_VALUES))
     count_losses(connection, stored)
     return receipts
 

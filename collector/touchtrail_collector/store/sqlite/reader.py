@@ -11,6 +11,7 @@ from typing import Any
 
 from ...errors import DatabaseMissing, StoreError
 from .database import explain
+from .own_file import is_ours, refuse_name_without_log
 from .turns import Turns, turns_of
 
 PROGRESS_STEPS = 100_000
@@ -62,6 +63,8 @@ def open_reader(path: Path, *, deadline_s: float | None = None) -> Reader:
     """
     if not path.exists():
         raise DatabaseMissing(path)
+    if not path.is_file():
+        raise StoreError(f"{path} is no file; name a database or a backup of one")
     check_is_ours(path)
     uri = f"{path.absolute().as_uri()}?mode=ro"
     connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, factory=Reader)
@@ -80,13 +83,14 @@ def open_reader(path: Path, *, deadline_s: float | None = None) -> Reader:
 
 
 def check_is_ours(path: Path) -> None:
-    """Raise StoreError for a file that is no touchtrail database."""
+    """Raise StoreError for a file that is no touchtrail database, or not the name that it is written by."""
+    refuse_name_without_log(path)
     try:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
-            found = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'events'").fetchone()
+            found = is_ours(connection)
     except sqlite3.OperationalError as error:
         raise StoreError(f"{path} cannot be read: {explain(error)}") from None
     except sqlite3.DatabaseError as error:
         raise StoreError(f"{path} cannot be read as a database: {error}; name another file with --db") from None
-    if found is None:
+    if not found:
         raise StoreError(f"{path} is no touchtrail database; name another file with --db")

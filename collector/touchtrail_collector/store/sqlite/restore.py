@@ -13,16 +13,14 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
-from contextlib import closing, suppress
+from contextlib import closing
 from pathlib import Path
 
 from ...errors import StoreError, StoreUnavailable
 from .carry_over import CarriedOver, Knowledge, carry_over, learn, read_secret
 from .database import open_writing_connection
 from .reader import open_reader
-from .whole_file import companions, put_in_place, sync
-
-KEPT = ".replaced-"
+from .whole_file import KEPT, companions, put_in_place, sync
 
 
 def prepare_copy(copy: Path, known: Knowledge | None) -> CarriedOver | None:
@@ -107,22 +105,3 @@ def add_name(database: Path, name: Path) -> None:
     except OSError:
         shutil.copy2(database, name)
         sync(name)
-
-
-def interrupted(database: Path) -> list[Path]:
-    """Return the hidden names that killed restores left."""
-    try:
-        names = sorted(os.listdir(database.parent))
-    except OSError:
-        return []
-    return [database.parent / name for name in names if name.startswith(f".{database.name}{KEPT}")]
-
-
-def finish_interrupted(database: Path) -> None:
-    """Finish what a killed restore left: a second name of the database goes, a replaced file gets its dated name."""
-    for hidden in interrupted(database):
-        if database.exists() and hidden.samefile(database):
-            hidden.unlink()
-        else:
-            with suppress(FileNotFoundError):
-                os.replace(hidden, hidden.with_name(hidden.name.removeprefix(".")))

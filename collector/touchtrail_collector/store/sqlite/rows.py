@@ -8,9 +8,9 @@ statement with many rows waits once.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from itertools import chain
+from itertools import chain, islice
 from typing import Any
 
 MAX_VALUES = 4_000
@@ -26,14 +26,24 @@ def insert_rows(connection: sqlite3.Connection, head: str, rows: Sequence[Sequen
     """
     if not rows:
         return 0
-    width = len(rows[0])
+    return insert_values(connection, head, chain.from_iterable(rows), shape=(len(rows), len(rows[0])), tail=tail)
+
+
+def insert_values(
+    connection: sqlite3.Connection, head: str, values: Iterator[Any], *, shape: tuple[int, int], tail: str = ""
+) -> int:
+    """Do the same for rows whose values come one after the other.
+
+    Args:
+        shape: how many rows there are, and values in each.
+    """
+    left, width = shape
     inserted = 0
-    start = 0
-    while start < len(rows):
-        size = slice_size(len(rows) - start, width)
-        values = tuple(chain.from_iterable(rows[start : start + size]))
-        inserted += connection.execute(statement(head, width, size, tail), values).rowcount
-        start += size
+    while left:
+        size = slice_size(left, width)
+        own = tuple(islice(values, size * width))
+        inserted += connection.execute(statement(head, width, size, tail), own).rowcount
+        left -= size
     return inserted
 
 

@@ -17,9 +17,9 @@ hashing (Kirsch and Mitzenmacher, 2006).
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from hashlib import blake2b
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -99,13 +99,19 @@ class SeenEvents:
         self._newest: set[bytes] = set()
         self._pending: list[bytes] = []
         self._runs: list[Run] = []
+        self._next_seq = self._kept_seq = 1
+        self.learn(connection)
+
+    def learn(self, connection: sqlite3.Connection) -> None:
+        """Read everything from the file: at the start, and where it turns out that somebody else wrote to it."""
+        self._newest, self._pending = set(), []
         self._load(connection)
         self._next_seq = self._kept_seq = last_seq(connection) + 1
 
     def find_new(self, connection: sqlite3.Connection, rows: Sequence[EventRow]) -> list[bool]:
         """Say of each row whether its event is new, here and among the rows before it; from now on it is known."""
-        hasher, newest, pending = self._hasher, self._newest, self._pending
-        digests = [id_digest(hasher, row[0], row[1]) for row in rows]
+        newest, pending = self._newest, self._pending
+        digests = id_digests(self._hasher, rows)
         old = self._find_in_runs(connection, digests)
         answers = []
         for place, digest in enumerate(digests):
@@ -166,7 +172,7 @@ class SeenEvents:
         statement = "SELECT seq, source_id, event_id FROM events WHERE seq > ? ORDER BY seq LIMIT ?"
         while True:
             rows = connection.execute(statement, (sealed, self._run_ids)).fetchall()
-            self._newest.update(id_digest(self._hasher, source_id, event_id) for _, source_id, event_id in rows)
+            self._newest.update(id_digests(self._hasher, [row[1:] for row in rows]))
             if len(rows) < self._run_ids:
                 return
             sealed = rows[-1][0]
@@ -197,9 +203,18 @@ def id_hasher(key: bytes) -> blake2b:
 
 def id_digest(hasher: blake2b, source_id: int, event_id: str) -> bytes:
     """Return what is kept of an event's id."""
-    hasher = hasher.copy()
-    hasher.update(f"{source_id}:{event_id}".encode("utf-8", "surrogatepass"))
-    return hasher.digest()
+    return id_digests(hasher, [(source_id, event_id)])[0]
+
+
+def id_digests(hasher: blake2b, rows: Iterable[Sequence[Any]]) -> list[bytes]:
+    """Return the same for the first two columns of rows; in one loop, as a call for each would take as long again."""
+    copy = hasher.copy
+    digests = []
+    for row in rows:
+        own = copy()
+        own.update(f"{row[0]}:{row[1]}".encode("utf-8", "surrogatepass"))
+        digests.append(own.digest())
+    return digests
 
 
 def last_seq(connection: sqlite3.Connection) -> int:

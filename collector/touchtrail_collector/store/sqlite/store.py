@@ -15,6 +15,7 @@ from ...domain.sender import Mode
 from ..engine import EventLog, EventRow, QuarantineLimits, Receipt, RejectRow, StoredEvent
 from . import keys, log
 from .database import FileLock, WritingConnection, open_writing_connection
+from .own_file import own_name, refuse_foreign
 from .reader import Reader, open_reader
 from .turns import turns_of
 from .writer import AppendJob, Done, Writer, finish_future
@@ -31,7 +32,7 @@ class SqliteStore(EventLog):
     """The database, opened for writing by this process alone.
 
     Args:
-        path: the file; made when it is not there.
+        path: the file, by any name; made when it is not there.
         holder: what to write into the lock file, so that a second process can say who holds the database.
         group_requests: how many requests may share one commit.
         on_commit: told of each commit: seconds, requests.
@@ -51,17 +52,18 @@ class SqliteStore(EventLog):
         on_failure: Callable[[BaseException], None] | None = None,
         quarantine: QuarantineLimits | None = None,
     ) -> None:
-        self.path = path
-        self.lock = FileLock(path)
-        self.lock.acquire(holder)
+        self.path = own_name(path)
+        refuse_foreign(self.path)
+        self.lock = FileLock(self.path)
+        self.lock.acquire(holder, creates=True)
         try:
-            connection = open_writing_connection(path)
+            connection = open_writing_connection(self.path)
         except BaseException:
             self.lock.release()
             raise
         if quarantine is not None:
             connection.quarantine.limits = quarantine
-        self._turns = turns_of(path)
+        self._turns = turns_of(self.path)
         self._turns.open()
         self.writer = Writer(
             connection,

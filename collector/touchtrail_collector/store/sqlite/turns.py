@@ -12,25 +12,29 @@ import os
 import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Protocol
 from weakref import WeakSet, WeakValueDictionary
 
 from ...errors import QueryTimeout, StoreUnavailable
 
-if TYPE_CHECKING:
-    from .reader import Reader
+
+class Timed(Protocol):
+    """A reader: a connection that cannot write."""
+
+    ends_at: float
+    turns: Turns | None
 
 
 class Turns:
     """The readers of one file that have a deadline, those who wait included."""
 
     def __init__(self) -> None:
-        self._present: WeakSet[Reader] = WeakSet()
+        self._present: WeakSet[Timed] = WeakSet()
         self._changed = threading.Condition()
         self._is_held = False
         self._is_over = False
 
-    def enter(self, reader: Reader, deadline_s: float) -> None:
+    def enter(self, reader: Timed, deadline_s: float) -> None:
         """Let a reader begin as soon as no cut of the log is due; from then on it has so much time.
 
         Raises: QueryTimeout when that takes as long; StoreUnavailable after `end`.
@@ -44,7 +48,7 @@ class Turns:
             reader.turns, reader.ends_at = self, time.monotonic() + deadline_s
             self._present.add(reader)
 
-    def leave(self, reader: Reader) -> None:
+    def leave(self, reader: Timed) -> None:
         """Note that a reader has ended."""
         with self._changed:
             self._present.discard(reader)

@@ -12,6 +12,8 @@ from pathlib import Path
 from ...errors import StoreError
 
 PARTIAL = ".partial"
+KEPT = ".replaced-"
+"""Between a database's name and the day, in the name of what a restore replaced."""
 
 
 @contextmanager
@@ -86,3 +88,22 @@ def sync(path: Path) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
+
+
+def interrupted(database: Path) -> list[Path]:
+    """Return the hidden names that killed restores left."""
+    try:
+        names = sorted(os.listdir(database.parent))
+    except OSError:
+        return []
+    return [database.parent / name for name in names if name.startswith(f".{database.name}{KEPT}")]
+
+
+def finish_interrupted(database: Path) -> None:
+    """Finish what a killed restore left: a second name of the database goes, a replaced file gets its dated name."""
+    for hidden in interrupted(database):
+        if database.exists() and hidden.samefile(database):
+            hidden.unlink()
+        else:
+            with suppress(FileNotFoundError):
+                os.replace(hidden, hidden.with_name(hidden.name.removeprefix(".")))

@@ -249,7 +249,7 @@ class Writer:
 
     def _commit(self, group: Sequence[Job]) -> list[Any]:
         connection = self._connection
-        connection.files.check()
+        connection.files.check_unless_fresh()
         connection.execute("BEGIN IMMEDIATE")
         try:
             results = run_group(connection, group)
@@ -287,7 +287,7 @@ class Writer:
         `LOG_LIMIT` times that and what is written until they notice. Other programs that never end cost a tenth of the
         time at most, and the log grows on.
         """
-        log_bytes = self._connection.files.log_bytes()
+        log_bytes = self._connection.files.log_bytes  # as it was at the last commit
         now = time.monotonic()
         if log_bytes < self.log_bytes or now < self._next_cut_at:
             self._end_hold()
@@ -319,6 +319,8 @@ class Writer:
             return False
         finally:
             connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
+        if not is_busy:
+            connection.files.log_bytes = 0
         return not is_busy
 
     def _probe(self) -> None:
@@ -342,8 +344,9 @@ class Writer:
 
     def _write_alone(self, group: list[Job], error: BaseException) -> None:
         # One job may have spoilt the others' commit: try each by itself, so that only the culprit fails.
+        is_learnt = isinstance(error, sqlite3.IntegrityError) and self._learn_anew()
         for job in group:
-            if len(group) > 1:
+            if len(group) > 1 or is_learnt:
                 try:
                     results = self._commit([job])
                 except BaseException as own_error:  # noqa: BLE001
@@ -352,6 +355,19 @@ class Writer:
                     finish(job, results[0], None)
             else:
                 self._fail(job, error)
+
+    def _learn_anew(self) -> bool:
+        """Read from the file what is known of it in memory: a place that is taken was given away by somebody else.
+
+        Otherwise every sender would be refused until a restart.
+        """
+        logger.error("another program has written to the database; never do that while the collector runs")
+        try:
+            self._connection.seen.learn(self._connection)
+        except sqlite3.Error:
+            logger.exception("what it wrote cannot be read")
+            return False
+        return True
 
     def _fail(self, job: Job, error: BaseException) -> None:
         told = as_store_error(error)
