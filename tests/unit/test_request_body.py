@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import zlib
+from collections.abc import Generator
 
 import pytest
 from hypothesis import given
@@ -14,6 +15,7 @@ from starlette.types import Message
 from touchtrail_collector.web.body import PIECE_BYTES, UNPACKED_BYTES, decompress, read_body, read_content, unpack
 from touchtrail_collector.web.errors import HttpError
 from touchtrail_collector.web.headers import Headers
+from touchtrail_collector.web.slow_lane import LARGE_BYTES, SlowLane
 
 LIMIT = 5_000_000
 
@@ -54,6 +56,10 @@ def test_more_than_one_encoding_is_refused_as_such(encoding: bytes, body: bytes)
     assert code_of(body, encoding) == (415, "unsupported_encoding")
 
 
+async def content_of(body: bytes, headers: Headers) -> bytes:
+    return await read_content(Sender(body).receive, LIMIT, headers, SlowLane(asyncio.get_running_loop()))
+
+
 @pytest.mark.parametrize("encoding", [b"br", b"zstd", b"compress", b"gzip;q=1", b"\xff"])
 def test_an_encoding_that_is_not_undone_is_refused(encoding: bytes) -> None:
     assert code_of(b"[]", encoding) == (415, "unsupported_encoding")
@@ -62,7 +68,7 @@ def test_an_encoding_that_is_not_undone_is_refused(encoding: bytes) -> None:
 def test_several_lines_of_the_header_are_one_list() -> None:
     headers: Headers = [(b"content-encoding", b"gzip"), (b"x", b"y"), (b"content-encoding", b"gzip")]
     with pytest.raises(HttpError) as caught:
-        asyncio.run(read_content(Sender(gzip.compress(b"[]")).receive, LIMIT, headers))
+        asyncio.run(content_of(gzip.compress(b"[]"), headers))
     assert caught.value.status == 415
 
 
@@ -109,7 +115,7 @@ def test_others_have_their_turn_while_a_large_body_is_unpacked() -> None:
                 await asyncio.sleep(0)
 
         counting = asyncio.create_task(count())
-        content = await read_content(Sender(gzip.compress(bytes(4_000_000))).receive, LIMIT, [])
+        content = await content_of(gzip.compress(bytes(4_000_000)), [])
         counting.cancel()
         return len(content), turns
 
@@ -124,3 +130,21 @@ def test_a_body_that_says_that_it_is_too_large_is_not_asked_for() -> None:
         asyncio.run(read_body(sender.receive, 10, [(b"content-length", b"11")]))
     assert (caught.value.status, sender.asked) == (413, 0)
     assert asyncio.run(read_body(sender.receive, 10, [(b"content-length", b"10")])) == b"x"
+
+
+def test_of_large_work_only_one_is_done_at_a_time_and_small_work_passes_by() -> None:
+    steps: list[str] = []
+
+    def work(name: str, slices: int) -> Generator[None, None, str]:
+        for _ in range(slices):
+            steps.append(name)
+            yield
+        return name
+
+    async def both() -> list[str]:
+        lane = SlowLane(asyncio.get_running_loop())
+        large = [lane.run(work(name, 5), LARGE_BYTES + 1) for name in "ab"]
+        return await asyncio.gather(*large, lane.run(work("small", 0)))
+
+    assert asyncio.run(both()) == ["a", "b", "small"]
+    assert steps == ["a"] * 5 + ["b"] * 5

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import zlib
 from collections.abc import Generator, Iterable
 from typing import Final
@@ -12,6 +11,7 @@ from starlette.types import Receive
 
 from .errors import HttpError, bad_body, body_too_large
 from .headers import Headers, header, header_list
+from .slow_lane import SlowLane
 
 GZIP_MAGIC: Final = b"\x1f\x8b"
 GZIP_BITS: Final = 16 + zlib.MAX_WBITS
@@ -56,20 +56,13 @@ async def read_body(receive: Receive, limit: int, headers: Iterable[tuple[bytes,
         chunks.append(chunk)
 
 
-async def read_content(receive: Receive, limit: int, headers: Headers) -> bytes:
+async def read_content(receive: Receive, limit: int, headers: Headers, lane: SlowLane) -> bytes:
     """Return the request's body unpacked; others have their turn while a large one is.
 
     Raises: HttpError as `read_body` and `decompress` do.
     """
     body = await read_body(receive, limit, headers)
-    unpacking = unpack(body, header_list(headers, b"content-encoding"), limit)
-    while True:
-        try:
-            next(unpacking)
-        except StopIteration as ended:
-            content: bytes = ended.value
-            return content
-        await asyncio.sleep(0)
+    return await lane.run(unpack(body, header_list(headers, b"content-encoding"), limit))
 
 
 def decompress(body: bytes, encoding: bytes, limit: int) -> bytes:

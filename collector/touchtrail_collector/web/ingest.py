@@ -18,13 +18,14 @@ from starlette.types import Receive, Scope, Send
 from ..domain.batch import BodyUnreadable
 from ..errors import StoreUnavailable
 from ..services.collector import Collector, Done
-from ..services.ingest import Ack, Checking, Prepared
+from ..services.ingest import Ack, Prepared
 from ..store.engine import Receipt
 from ..store.sqlite.store import now_ms
 from .access import Doorkeeper, bearer_or_query_key
 from .body import read_content
 from .errors import HttpError, bad_body, from_store
 from .headers import ANSWER_AT_ONCE, RAW_SECURITY_HEADERS, Headers, cross_origin, preflight_headers
+from .slow_lane import SlowLane
 
 logger = logging.getLogger("touchtrail_collector.web")
 
@@ -92,6 +93,15 @@ class EventGate:
     def __init__(self, collector: Collector) -> None:
         self.collector = collector
         self._link: WriterLink | None = None
+        self._lane: SlowLane | None = None
+
+    @property
+    def lane(self) -> SlowLane:
+        """Where large bodies wait for each other."""
+        loop = asyncio.get_running_loop()
+        if self._lane is None or self._lane.loop is not loop:
+            self._lane = SlowLane(loop)
+        return self._lane
 
     async def commit(self, prepared: Prepared) -> Receipt:
         """Wait until what was prepared is on disk."""
@@ -102,17 +112,6 @@ class EventGate:
             self._link = WriterLink(self.collector, loop)
         self.collector.learn_names(prepared)
         return await self._link.add(prepared)
-
-
-async def fairly(checking: Checking) -> Prepared:
-    """Check a batch and let other requests have their turn after each slice."""
-    while True:
-        try:
-            next(checking)
-        except StopIteration as ended:
-            prepared: Prepared = ended.value
-            return prepared
-        await asyncio.sleep(0)
 
 
 def tell(error: HttpError, scope: Scope) -> Response:
@@ -170,7 +169,7 @@ class IngestEndpoint:
 
     async def _read(self, scope: Scope, receive: Receive) -> bytes:
         limit = self._gate.collector.settings.server.body_limit_bytes
-        return await read_content(receive, limit, scope["headers"])
+        return await read_content(receive, limit, scope["headers"], self._gate.lane)
 
     async def _commit(self, prepared: Prepared, what: str) -> Receipt:
         try:
@@ -200,7 +199,8 @@ class EventsEndpoint(IngestEndpoint):
         owner = self._doorkeeper.check_writer(scope, bearer_or_query_key(scope))
         body = await self._read(scope, receive)
         try:
-            prepared = await fairly(self._gate.collector.ingest.check(body, source_id=owner.source_id, now_ms=now_ms()))
+            checking = self._gate.collector.ingest.check(body, source_id=owner.source_id, now_ms=now_ms())
+            prepared = await self._gate.lane.run(checking, len(body))
         except BodyUnreadable as error:
             raise bad_body(error.code, error.message, error.field) from None
         if not self._stores:

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 import msgspec
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -155,8 +154,8 @@ def description_entry(
 
     async def openapi(_: Request) -> Response:
         nonlocal document
-        if not document:  # takes a twentieth of a second, once
-            document = await run_in_threadpool(lambda: msgspec.json.encode(describe([*others, entry], event_types)))
+        # Takes a twentieth of a second, once; in threads, all who ask at first would make one each.
+        document = document or msgspec.json.encode(describe([*others, entry], event_types))
         return Response(document, media_type="application/json")
 
     operation = Operation(path="/openapi.json", summary="This description", tag="operation", answer=dict[str, Any])

@@ -26,7 +26,7 @@ from .access import Doorkeeper, bearer_token
 from .body import decompress, read_body
 from .errors import HttpError
 from .headers import cross_origin, header, header_list
-from .ingest import EventGate, IngestEndpoint, fairly, respond
+from .ingest import EventGate, IngestEndpoint, respond
 
 STRANGER_BODY_BYTES: Final = 524_288
 """What is read of a body whose sender is not known yet: Segment's batches, whose key may stand in them, have 500 KB."""
@@ -73,7 +73,7 @@ class SourceEndpoint(IngestEndpoint):
         checking = self._gate.collector.ingest.check_source(
             batch, source_id=owner.source_id, now_ms=request.received_at, reader=self.name
         )
-        prepared = await fairly(checking)
+        prepared = await self._gate.lane.run(checking, len(body))
         receipt = await self._commit(prepared, f"a batch of source {self.name}")
         ack = SourceAck(accepted=receipt.stored, duplicates=receipt.duplicates, rejected=len(prepared.rejected))
         return self._endpoint.answer(ack, request)
