@@ -5,7 +5,8 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
+from pathlib import Path
 
 import pytest
 from collector_process import touchtrail
@@ -203,3 +204,19 @@ def test_an_answer_that_is_read_slowly_is_not_cut_short_by_a_body_that_still_com
         answer += read_to_end(sock)
     assert len(whole) > 100_000
     assert answer == whole
+
+
+@pytest.mark.parametrize("parser", PARSERS)
+def test_a_stop_while_refused_senders_are_listened_to_is_an_orderly_one(tmp_path: Path, parser: str) -> None:
+    """`serving` sees to it that the process ends with 0."""
+    refused = [b"Content-Length: 1000000000\r\n", b"X-Large: " + b"x" * 33_000 + b"\r\n", b"Content-Length: x\r\n"]
+    with ExitStack() as held, serving(tmp_path / "shop.db", PARSERS[parser]) as running:
+        statuses = []
+        for header in (*refused, b"Content-Length: 9\r\n", b"Content-Le"):
+            sock = held.enter_context(running.connect())
+            sock.sendall(b"POST /nowhere HTTP/1.1\r\nHost: 127.0.0.1\r\n" + header)
+            if header.endswith(b"\n"):
+                sock.sendall(b"\r\n")
+                statuses.append(int(sock.recv(65_536).split(b" ")[1]))
+        assert statuses == [413, 431, 400, 404]
+    assert "Traceback" not in running.errors.read_text()

@@ -248,6 +248,20 @@ class GuardedConnection(asyncio.Protocol):
         if self.phase != "nothing" and not self.is_ending:
             self.refuse(unavailable("the collector is stopping"), "stopping")
 
+    def shutdown(self) -> None:
+        """Go, or after the answer that is owed: the collector stops.
+
+        uvicorn's own would raise for a request that was refused without its parser's knowing, and end all with it.
+        """
+        if self.is_ending:  # within a moment by itself
+            return
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.cycle.keep_alive = False
+        elif self._is_drained:
+            self._linger()
+        else:
+            self.transport.close()
+
     def abort(self) -> None:
         """Go at once, without a word."""
         self.transport.abort()
