@@ -9,6 +9,7 @@ from typing import Final
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive
 
+from ..domain.batch import drain
 from .errors import HttpError, bad_body, body_too_large
 from .headers import Headers, header, header_list
 from .slow_lane import SlowLane
@@ -74,7 +75,7 @@ def decompress(body: bytes, encoding: bytes, limit: int) -> bytes:
     Raises: HttpError 400 for a damaged body, 413 for one that unpacks to more than ``limit``, 415 for another encoding,
         or for more than one.
     """
-    return finish(unpack(body, encoding, limit))
+    return drain(unpack(body, encoding, limit))
 
 
 def unpack(body: bytes, encoding: bytes, limit: int) -> Unpacking:
@@ -123,13 +124,3 @@ def inflate(body: bytes, window_bits: int, limit: int) -> Unpacking:
         if not inflater.eof:
             raise bad_body("invalid_encoding", "the compressed body ends too early")
     return b"".join(parts)
-
-
-def finish(unpacking: Unpacking) -> bytes:
-    """Unpack a body to its end without giving way."""
-    while True:
-        try:
-            next(unpacking)
-        except StopIteration as ended:
-            content: bytes = ended.value
-            return content
