@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import msgspec
 
@@ -54,10 +54,11 @@ def _empty_database() -> Path:
 
 
 class SeededShop:
-    """Writes rows; each method returns the id others may need."""
+    """Writes rows; each method returns the id others may need. Used in a ``with`` block, which closes what was opened."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._readers: list[sqlite3.Connection] = []
         shutil.copyfile(_empty_database(), path)
         self.db = sqlite3.connect(path, isolation_level=None)
         self.db.execute("PRAGMA synchronous = OFF")  # hundreds of single inserts, and no power cut to survive
@@ -67,6 +68,13 @@ class SeededShop:
         self.insert("meta", name="derived_rules", value=msgspec.json.encode(RULES).decode())
         for channel_id, (name, medium, online, is_direct) in CHANNELS.items():
             self.insert("channels", channel_id=channel_id, name=name, medium=medium, online=online, is_direct=is_direct)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for connection in (self.db, *self._readers):
+            connection.close()
 
     def insert(self, table: str, **row: Any) -> None:
         names, places = ", ".join(row), ", ".join(f":{name}" for name in row)
@@ -155,6 +163,7 @@ class SeededShop:
         if models is None:
             models = PluginHost.of(MODELS).attribution_models()
         reader: sqlite3.Connection = open_reader(self.path)
+        self._readers.append(reader)
         return ReportContext(query=SqliteQuery(reader), models=models, **given)
 
     def report(self, name: str, context: ReportContext | None = None, **texts: str | list[str]) -> Any:

@@ -36,6 +36,8 @@ class Shop:
         self.app = Celery("shop", set_as_current=False, broker="memory://", backend="cache+memory://")
         self.app.conf.update(
             task_protocol=protocol,
+            # The broker in memory is one for all apps of the process: what one shop left must not run in the next.
+            task_default_queue=f"shop-{id(self)}",
             worker_hijack_root_logger=False,
             worker_enable_remote_control=False,
             broker_connection_retry_on_startup=True,

@@ -339,6 +339,8 @@ def test_an_exception_thrown_into_track_by_a_signal_reaches_the_shop_and_loses_n
                     # From two to 400 millionths of a second: in every line of track(), and after it.
                     signal.setitimer(signal.ITIMER_REAL, 2e-6 * 200 ** chance.random())
                     said = client.track("clicked", anonymous_id="a", event_id=event_id)
+                    if not number % 20:
+                        client.flush(0.001)
                     signal.setitimer(signal.ITIMER_REAL, 0)
                 except TooLong:
                     interrupted += 1

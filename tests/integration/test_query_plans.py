@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +36,9 @@ SAMPLE = {"int": 1, "str": "x"}
 
 
 @pytest.fixture
-def shop(tmp_path: Path) -> SeededShop:
-    return SeededShop(tmp_path / "shop.db")
+def shop(tmp_path: Path) -> Iterator[SeededShop]:
+    with SeededShop(tmp_path / "shop.db") as shop:
+        yield shop
 
 
 def header(text: str) -> str:

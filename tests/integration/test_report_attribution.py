@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,9 @@ MONTHS = [
 
 
 @pytest.fixture
-def shop(tmp_path: Path) -> SeededShop:
-    return SeededShop(tmp_path / "shop.db")
+def shop(tmp_path: Path) -> Iterator[SeededShop]:
+    with SeededShop(tmp_path / "shop.db") as shop:
+        yield shop
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -22,16 +23,16 @@ from touchtrail_collector.store.sqlite.database import FileLock
 
 
 @pytest.fixture
-def shop(tmp_path: Path) -> SeededShop:
-    shop = SeededShop(tmp_path / "shop.db")
-    shop.person(1, customer_id="=HYPERLINK(1)")
-    shop.event("page_viewed", "2026-01-05")
-    shop.derived_until(1)
-    shop.touch(1, "2026-01-05", "Paid Search")
-    shop.touch(1, "2026-01-06", "Email", "click", campaign="[bold]sale")
-    shop.order("A-1", 1, "2026-01-07", 123_456_789, changes=(("2026-01-09", "refunded", -1_000),))
-    shop.cost("2026-01-05", "Paid Search", 5_000)
-    return shop
+def shop(tmp_path: Path) -> Iterator[SeededShop]:
+    with SeededShop(tmp_path / "shop.db") as shop:
+        shop.person(1, customer_id="=HYPERLINK(1)")
+        shop.event("page_viewed", "2026-01-05")
+        shop.derived_until(1)
+        shop.touch(1, "2026-01-05", "Paid Search")
+        shop.touch(1, "2026-01-06", "Email", "click", campaign="[bold]sale")
+        shop.order("A-1", 1, "2026-01-07", 123_456_789, changes=(("2026-01-09", "refunded", -1_000),))
+        shop.cost("2026-01-05", "Paid Search", 5_000)
+        yield shop
 
 
 def run(shop: SeededShop, *arguments: str) -> Result:
@@ -106,11 +107,11 @@ def test_what_is_wrong_ends_with_2_and_says_what_there_is(shop: SeededShop, argu
 
 
 def test_an_empty_database_is_answered_with_what_to_do_next(tmp_path: Path) -> None:
-    shop = SeededShop(tmp_path / "empty.db")
-    result = run(shop, "overview")
-    assert result.exit_code == 0
-    assert "touchtrail demo" in result.stdout
-    assert json.loads(run(shop, "overview", "--format", "json").stdout)["reach"]["persons"] == 0
+    with SeededShop(tmp_path / "empty.db") as shop:
+        result = run(shop, "overview")
+        assert result.exit_code == 0
+        assert "touchtrail demo" in result.stdout
+        assert json.loads(run(shop, "overview", "--format", "json").stdout)["reach"]["persons"] == 0
 
 
 def test_settings_give_the_time_zone_and_the_window(shop: SeededShop) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -22,10 +23,10 @@ from touchtrail_collector.store.sqlite.queries import SqliteQuery
 
 
 @pytest.fixture
-def shop(tmp_path: Path) -> SeededShop:
-    shop = SeededShop(tmp_path / "shop.db")
-    shop.insert("sources", source_id=2, shop_id=1, name="till", created_at=0)
-    return shop
+def shop(tmp_path: Path) -> Iterator[SeededShop]:
+    with SeededShop(tmp_path / "shop.db") as shop:
+        shop.insert("sources", source_id=2, shop_id=1, name="till", created_at=0)
+        yield shop
 
 
 def figure(report: Any, name: str) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -12,32 +13,48 @@ from touchtrail_collector.errors import ReportError
 
 
 @pytest.fixture
-def shop(tmp_path: Path) -> SeededShop:
-    shop = SeededShop(tmp_path / "shop.db")
-    shop.person(11, customer_id="c-42", stage="loyalty", orders=1, sessions=1, events=4)
-    shop.person(12, stage="awareness", events=9)
-    shop.insert(
-        "identity_links", person_id=11, kind="anonymous_id", value="a-1", reason="first_seen", linked_at=1, seq=1
-    )
-    shop.insert("identity_links", person_id=11, kind="customer_id", value="c-42", reason="login", linked_at=2, seq=2)
-    shop.insert(
-        "identity_links", person_id=11, kind="anonymous_id", value="tablet", reason="shared_device", linked_at=3, seq=3
-    )
-    shop.insert(
-        "identity_links", person_id=12, kind="anonymous_id", value="tablet", reason="shared_device", linked_at=3, seq=3
-    )
-    shop.insert(
-        "identity_links", person_id=12, kind="loyalty_card", value="11", reason="loyalty_card", linked_at=4, seq=4
-    )
-    body = '{"properties": {"query": "running shoes"}, "page": {"title": "Search"}}'
-    seq = shop.event("product_searched", "2026-01-05", body=body)
-    shop.touch(11, "2026-01-05", "Paid Search", seq=seq, name="product_searched", moment="zero")
-    shop.signal(11, "2026-01-05", "search_empty", "pain", seq=seq, subject="running shoes")
-    shop.touch(11, "2026-01-06", None, "notice", name="order_delivered", stage="retention", creditable=0)
-    shop.signal(11, "2026-01-07", "nps", "gain", score=10.0, scale=10.0)
-    shop.touch(12, "2026-01-05", "Display", "impression", stage="awareness")
-    shop.order("A-1", 11, "2026-01-05", 5_000, coupon_codes='["NEW10"]', changes=(("2026-01-09", "refunded", -1_000),))
-    return shop
+def shop(tmp_path: Path) -> Iterator[SeededShop]:
+    with SeededShop(tmp_path / "shop.db") as shop:
+        shop.person(11, customer_id="c-42", stage="loyalty", orders=1, sessions=1, events=4)
+        shop.person(12, stage="awareness", events=9)
+        shop.insert(
+            "identity_links", person_id=11, kind="anonymous_id", value="a-1", reason="first_seen", linked_at=1, seq=1
+        )
+        shop.insert(
+            "identity_links", person_id=11, kind="customer_id", value="c-42", reason="login", linked_at=2, seq=2
+        )
+        shop.insert(
+            "identity_links",
+            person_id=11,
+            kind="anonymous_id",
+            value="tablet",
+            reason="shared_device",
+            linked_at=3,
+            seq=3,
+        )
+        shop.insert(
+            "identity_links",
+            person_id=12,
+            kind="anonymous_id",
+            value="tablet",
+            reason="shared_device",
+            linked_at=3,
+            seq=3,
+        )
+        shop.insert(
+            "identity_links", person_id=12, kind="loyalty_card", value="11", reason="loyalty_card", linked_at=4, seq=4
+        )
+        body = '{"properties": {"query": "running shoes"}, "page": {"title": "Search"}}'
+        seq = shop.event("product_searched", "2026-01-05", body=body)
+        shop.touch(11, "2026-01-05", "Paid Search", seq=seq, name="product_searched", moment="zero")
+        shop.signal(11, "2026-01-05", "search_empty", "pain", seq=seq, subject="running shoes")
+        shop.touch(11, "2026-01-06", None, "notice", name="order_delivered", stage="retention", creditable=0)
+        shop.signal(11, "2026-01-07", "nps", "gain", score=10.0, scale=10.0)
+        shop.touch(12, "2026-01-05", "Display", "impression", stage="awareness")
+        shop.order(
+            "A-1", 11, "2026-01-05", 5_000, coupon_codes='["NEW10"]', changes=(("2026-01-09", "refunded", -1_000),)
+        )
+        yield shop
 
 
 @pytest.mark.parametrize("text", ["person:11", "c-42", "customer_id:c-42", "a-1", "A-1", "order_id:A-1", " a-1 "])

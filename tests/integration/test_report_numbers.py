@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,36 +14,36 @@ from touchtrail_collector.services.reports import REPORTS
 
 
 @pytest.fixture
-def shop(tmp_path: Path) -> SeededShop:
+def shop(tmp_path: Path) -> Iterator[SeededShop]:
     """Ann orders twice, Bob looks, Eve is a robot, Dan came long ago; Ann's first order is half refunded."""
-    shop = SeededShop(tmp_path / "shop.db")
-    ann = shop.person(1, "2026-01-05", customer_id="c-ann")
-    bob = shop.person(2, "2026-01-20")
-    eve = shop.person(3, "2026-01-20", is_bot=1)
-    dan = shop.person(4, "2025-06-01")
-    shop.touch(ann, "2026-01-05", "Paid Search")
-    shop.touch(ann, "2026-01-06", "Paid Search")
-    shop.touch(ann, "2026-01-07", "Email", "click")
-    shop.touch(ann, "2026-02-10", "Email", "click")
-    shop.touch(ann, "2026-02-11", None, "notice", creditable=0, name="order_shipped")
-    shop.touch(bob, "2026-01-20", "Display", "impression")
-    shop.touch(bob, "2026-01-21", "Store", "encounter")
-    shop.touch(dan, "2025-06-01", "Paid Search")
-    shop.touch(dan, "2026-01-31T23:30", "Direct")
-    for day in range(1, 6):
-        shop.touch(eve, f"2026-01-2{day}", "Paid Search")
-    shop.order("A-1", ann, "2026-01-08", 10_000, state="refunded", changes=(("2026-02-03", "refunded", -4_000),))
-    shop.order("A-2", ann, "2026-02-12", 6_001, state="shipped")
-    shop.order("A-3", ann, "2026-02-12", 5_000, currency="USD")
-    shop.order("R-1", eve, "2026-01-26", 99_999)
-    shop.session(ann, "2026-01-05", "Paid Search")
-    shop.session(ann, "2026-02-10", "Email")
-    shop.session(eve, "2026-01-21", "Paid Search")
-    shop.signal(ann, "2026-01-06", "page_slow", "pain", channel_id=3)
-    shop.signal(ann, "2026-02-20", "order_delivered", "gain")
-    shop.signal(eve, "2026-01-22", "script_failed", "pain", channel_id=3)
-    shop.cost("2026-01-05", "Paid Search", 2_000, clicks=40, impressions=900)
-    return shop
+    with SeededShop(tmp_path / "shop.db") as shop:
+        ann = shop.person(1, "2026-01-05", customer_id="c-ann")
+        bob = shop.person(2, "2026-01-20")
+        eve = shop.person(3, "2026-01-20", is_bot=1)
+        dan = shop.person(4, "2025-06-01")
+        shop.touch(ann, "2026-01-05", "Paid Search")
+        shop.touch(ann, "2026-01-06", "Paid Search")
+        shop.touch(ann, "2026-01-07", "Email", "click")
+        shop.touch(ann, "2026-02-10", "Email", "click")
+        shop.touch(ann, "2026-02-11", None, "notice", creditable=0, name="order_shipped")
+        shop.touch(bob, "2026-01-20", "Display", "impression")
+        shop.touch(bob, "2026-01-21", "Store", "encounter")
+        shop.touch(dan, "2025-06-01", "Paid Search")
+        shop.touch(dan, "2026-01-31T23:30", "Direct")
+        for day in range(1, 6):
+            shop.touch(eve, f"2026-01-2{day}", "Paid Search")
+        shop.order("A-1", ann, "2026-01-08", 10_000, state="refunded", changes=(("2026-02-03", "refunded", -4_000),))
+        shop.order("A-2", ann, "2026-02-12", 6_001, state="shipped")
+        shop.order("A-3", ann, "2026-02-12", 5_000, currency="USD")
+        shop.order("R-1", eve, "2026-01-26", 99_999)
+        shop.session(ann, "2026-01-05", "Paid Search")
+        shop.session(ann, "2026-02-10", "Email")
+        shop.session(eve, "2026-01-21", "Paid Search")
+        shop.signal(ann, "2026-01-06", "page_slow", "pain", channel_id=3)
+        shop.signal(ann, "2026-02-20", "order_delivered", "gain")
+        shop.signal(eve, "2026-01-22", "script_failed", "pain", channel_id=3)
+        shop.cost("2026-01-05", "Paid Search", 2_000, clicks=40, impressions=900)
+        yield shop
 
 
 def fields(struct: Any, *names: str) -> tuple[Any, ...]:
@@ -179,10 +180,10 @@ def test_a_change_in_a_month_without_orders_still_shows_its_month(shop: SeededSh
 
 @pytest.mark.parametrize("name", REPORTS)
 def test_an_empty_database_gives_noughts_and_not_an_error(tmp_path: Path, name: str) -> None:
-    shop = SeededShop(tmp_path / "empty.db")
-    report = shop.report(name)
-    assert report.scope.shop == "default"
-    assert REPORTS[name].tables(report)
+    with SeededShop(tmp_path / "empty.db") as shop:
+        report = shop.report(name)
+        assert report.scope.shop == "default"
+        assert REPORTS[name].tables(report)
 
 
 @pytest.mark.parametrize("name", REPORTS)

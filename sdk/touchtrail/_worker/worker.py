@@ -9,9 +9,11 @@ from typing import Final
 
 from touchtrail._outbox import Outbox
 
+from .bell import Bell
 from .sender import Sender
 from .tally import Tally
 
+_BEGIN_S: Final = 1.0
 _TEND_S: Final = 1.0
 _IDLE_S: Final = 5.0
 _REST: Final = 3
@@ -31,10 +33,15 @@ class Worker:
         self._tally = tally
         self._linger_s = linger_s
         self._thread: threading.Thread | None = None
-        self._start_lock = threading.Lock()
+        # RLock: a signal handler of the shop's may flush while the code it interrupted starts the thread.
+        self._start_lock = threading.RLock()
+        # Held while the thread works. ``Thread.is_alive`` can be wrong for good: interrupted by a signal handler's
+        # exception, it takes a living thread for ended (seen with Python 3.11).
         self._running = threading.Lock()
-        self._bell = threading.Event()
-        self._progress = threading.Condition()
+        self._begun = Bell()
+        self._bell = Bell()
+        self._ask_lock = threading.RLock()
+        self._flushing: set[Bell] = set()
         self._asked = 0
         self._answered = 0
         self._is_stopping = False
@@ -45,20 +52,18 @@ class Worker:
     def wake(self) -> None:
         """Make sure the thread looks at the outbox soon; starts it when there is none."""
         self.is_asleep = False
-        thread = self._thread
-        if thread is None or not thread.is_alive():
+        if not self._running.locked():
             if _is_before_uwsgi_forks():
                 self.is_asleep = True
                 return
             self._start()
-        self._bell.set()
+        self._bell.ring()
 
     def hurry(self) -> None:
         """Let the thread, if there is one, send what waits now."""
         if self.is_running():
-            with self._progress:
-                self._asked += 1
-            self._bell.set()
+            self._ask()
+            self._bell.ring()
 
     def is_hopeless(self) -> bool:
         """Say whether the collector is out of reach, and what waits outlives the process: no use in waiting."""
@@ -73,64 +78,72 @@ class Worker:
         deadline = time.monotonic() + timeout_s
         self._sender.report_losses(everything=True)
         mark = self._outbox.mark()
-        with self._progress:
-            self._asked += 1
-            mine = self._asked
-        self.wake()
-        with self._progress:
-            while not (self._answered >= mine and self._outbox.is_settled_to(mark)):
+        progress = Bell()
+        try:
+            self._flushing.add(progress)
+            mine = self._ask()
+            self.wake()
+            while not (is_done := self._answered >= mine and self._outbox.is_settled_to(mark)):
                 left_s = deadline - time.monotonic()
-                is_over = left_s <= 0 or (while_hopeful and self.is_hopeless())
-                if is_over or not self._progress.wait(left_s):
-                    return self._answered >= mine and self._outbox.is_settled_to(mark)
-        return True
+                if left_s <= 0 or (while_hopeful and self.is_hopeless()):
+                    break
+                progress.hear(left_s)
+            return is_done
+        finally:
+            self._flushing.discard(progress)
 
     def stop(self, timeout_s: float) -> bool:
         """End the thread; False when a request in flight outlasts the time. The thread then ends after it."""
         self._is_stopping = True
-        self._bell.set()
-        thread = self._thread
-        if thread is None or not thread.is_alive():
-            self._let_go()
-            return True
-        thread.join(timeout_s)
-        return not thread.is_alive()
+        self._bell.ring()
+        until = time.monotonic() + timeout_s
+        if not self._running.acquire(timeout=timeout_s):
+            return False
+        self._running.release()
+        self._let_go()
+        if self._thread is not None:
+            self._thread.join(max(until - time.monotonic(), 0.0))
+        return True
 
     def is_running(self) -> bool:
         """Say whether the thread lives."""
-        return self._thread is not None and self._thread.is_alive()
+        return self._running.locked()
 
     def _start(self) -> None:
         with self._start_lock:
-            if self._is_stopping or (self._thread is not None and self._thread.is_alive()):
+            if self._is_stopping or self._running.locked():
                 return
             if not threading.main_thread().is_alive():
                 # The interpreter is ending (Python 3.12 would raise): what is on disk is for the next process.
                 self.is_asleep = True
                 return
             thread = threading.Thread(target=self._run, name="touchtrail", daemon=True)
-            # Noted first: a signal handler of the shop's may raise while it starts.
-            self._thread = thread
             try:
                 thread.start()
+                # Where a signal handler's exception comes between, another thread is started, and ends at once.
+                self._thread = thread
+                self._begun.hear(_BEGIN_S)
             except RuntimeError as problem:
                 # No more threads, or the interpreter is ending: the events are kept, a later call tries again.
                 self._tally.say("no_thread", f"the delivery thread cannot be started ({problem})")
                 self.is_asleep = True
 
     def _run(self) -> None:
-        if not self._running.acquire(blocking=False):
+        is_first = self._running.acquire(blocking=False)
+        self._begun.ring()
+        if not is_first:
             return
         self._sender.state = "running"
         try:
             while not self._is_stopping:
                 self._round()
         finally:
-            self._running.release()
-            self.is_asleep = True
             self._announce(self._asked)
             if self._is_stopping:
                 self._let_go()
+            self._running.release()
+            # Last of all: whoever tracks from now on starts another thread.
+            self.is_asleep = True
 
     def _round(self) -> None:
         asked = self._asked
@@ -155,7 +168,7 @@ class Worker:
         wait_s = self._sender.step()
         # Each request holds up a concurrent track() by up to half a millisecond; at this pace that is under 1 in 100.
         if self._outbox.mark() != mark and not self._has_orders():
-            self._bell.wait(min(_REST * (time.thread_time() - began_s), _LONGEST_REST_S))
+            self._bell.hear(min(_REST * (time.thread_time() - began_s), _LONGEST_REST_S))
         return wait_s
 
     def _tend(self, *, at_once: bool = False) -> None:
@@ -167,30 +180,36 @@ class Worker:
         self._sender.report_losses()
 
     def _announce(self, answered: int) -> None:
-        with self._progress:
-            self._answered = max(self._answered, answered)
-            self._progress.notify_all()
+        self._answered = max(self._answered, answered)
+        for progress in list(self._flushing):
+            progress.ring()
+
+    def _ask(self) -> int:
+        """Order that everything is sent now; return the order's number."""
+        with self._ask_lock:
+            self._asked += 1
+            return self._asked
 
     def _sleep_until_work(self) -> None:
         """Wait for the first event, then for others to share its request."""
-        self._bell.clear()
+        self._bell.silence()
         self.is_asleep = True
         # In this order: an event that came before we slept is seen here, one that comes after rings.
         if not (self._has_orders() or self._outbox.has_ready()):
             # What waits but cannot be read now is tried again soon.
-            self._bell.wait(_TEND_S if self._outbox.has_pending() else _IDLE_S)
+            self._bell.hear(_TEND_S if self._outbox.has_pending() else _IDLE_S)
         self.is_asleep = False
-        self._bell.clear()
+        self._bell.silence()
         if not self._has_orders() and self._outbox.has_ready():
-            self._bell.wait(self._linger_s)
+            self._bell.hear(self._linger_s)
 
     def _back_off(self, wait_s: float) -> None:
         """Wait after a failure; a flush or the end cuts it short, and the spool is tended meanwhile."""
         until = time.monotonic() + wait_s
         while (left_s := until - time.monotonic()) > 0 and not self._has_orders():
-            self._bell.clear()
+            self._bell.silence()
             if not self._has_orders():
-                self._bell.wait(min(left_s, _TEND_S))
+                self._bell.hear(min(left_s, _TEND_S))
             self._tend()
 
     def _has_orders(self) -> bool:
