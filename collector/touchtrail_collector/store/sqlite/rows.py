@@ -13,7 +13,7 @@ from functools import lru_cache
 from itertools import chain, islice
 from typing import Any
 
-MAX_VALUES = 4_000
+MAX_VALUES = 12_000
 """Values in one statement; SQLite takes 32,766 (sqlite.org/limits.html, 9), fewer keep statements quick to prepare."""
 
 
@@ -48,15 +48,17 @@ def insert_values(
 
 
 def slice_size(left: int, width: int) -> int:
-    """Return how many of the rows left go into the next statement: few at once, of many a power of two.
+    """Return how many of the rows left go into the next statement: of many, a multiple of `STEP_ROWS`.
 
-    So few different statements exist, and each is prepared once; what a commit of single events holds is one statement.
+    So a commit needs two statements at most, and few different ones exist, each of which is prepared once.
     """
     most = max(MAX_VALUES // width, 1)
-    return left if left <= min(FEW_ROWS, most) else 1 << (min(left, most).bit_length() - 1)
+    if left <= min(STEP_ROWS, most):
+        return left
+    return min(left, most) // STEP_ROWS * STEP_ROWS or most
 
 
-FEW_ROWS = 64
+STEP_ROWS = 64
 
 
 @lru_cache(maxsize=256)
