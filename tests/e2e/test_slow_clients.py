@@ -151,10 +151,10 @@ def read_answer(sock: socket.socket) -> tuple[int, dict[str, str], Any]:
     """Return the next answer of a connection that stays open."""
     answer = b""
     while b"\r\n\r\n" not in answer:
-        answer += sock.recv(1)
+        answer += sock.recv(1) or pytest.fail(f"the connection ended after {answer!r}")
     length = int(re.search(rb"content-length: (\d+)", answer)[1])
     while length:
-        part = sock.recv(length)
+        part = sock.recv(length) or pytest.fail(f"the connection ended after {answer!r}")
         answer += part
         length -= len(part)
     return parse(answer)

@@ -40,6 +40,11 @@ class Unread:
         self._data = self._data[self._place :] + data if self else data
         self._place = 0
 
+    def put_back(self, data: bytes) -> None:
+        """Put what the parser did not read before what is there."""
+        self._data = data + self._data[self._place :]
+        self._place = 0
+
     def clear(self) -> None:
         """Throw everything away."""
         self._data, self._place = b"", 0

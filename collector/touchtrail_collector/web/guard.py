@@ -59,6 +59,7 @@ class GuardedConnection(asyncio.Protocol):
         self.problem: HttpError | None = None
         self.lent: LentTransport
         self.unread = Unread()
+        self.piece = b""  # what the parser is being given
         # Requests that the parser found behind the one that is being answered; h11 finds none.
         self.waiting: Collection[object] = getattr(self, "pipeline", ())
         self.is_ending = False
@@ -114,9 +115,10 @@ class GuardedConnection(asyncio.Protocol):
             if self.phase == "nothing":
                 self.enter("headers")
             self._has_spoken = True
-            piece = self.unread.take(is_body=self.phase == "body")
-            self._header_bytes += len(piece)
-            super().data_received(piece)
+            self.piece = self.unread.take(is_body=self.phase == "body")
+            self._header_bytes += len(self.piece)
+            super().data_received(self.piece)
+            self.piece = b""
             if self.is_ending:
                 return
             if self.phase != "nothing":

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from functools import partial
 from typing import TYPE_CHECKING
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import HEADER_VALUE_RE, STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from .guard import GuardedConnection
@@ -41,9 +43,16 @@ def answer_at_once(cycle: RequestResponseCycle, head: bytes, headers: Headers, b
 
 
 class GuardedHttpTools(GuardedConnection, HttpToolsProtocol):  # type: ignore[misc]
-    """uvicorn's protocol, with the parser's events told to the guard."""
+    """uvicorn's protocol, with the parser's events told to the guard.
+
+    Who offers another protocol with a request (Java's own client offers HTTP/2 with its first) is answered as if he had
+    not, which RFC 9110, section 7.8, allows. The parser however takes the request's body for the other protocol: so
+    it is told once more where the body ends, without the offer.
+    """
 
     _answering: RequestResponseCycle | None = None
+    _is_offered = False
+    """True from the end of headers with such an offer until the parser knows of the body."""
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         self._answering = cycle
@@ -60,17 +69,33 @@ class GuardedHttpTools(GuardedConnection, HttpToolsProtocol):  # type: ignore[mi
 
     def on_message_begin(self) -> None:
         """A request begins; the first one of a connection, and one that came alone, have begun to be waited for."""
-        if self.phase != "headers":
+        if self.phase != "headers" and not self._is_offered:
             self.enter("headers")
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
         """The headers are whole; too many of them end here, before anything is made of the request."""
+        if self._is_offered:
+            return
         self.check_headers(self.url, self.headers, self.parser.get_http_version())
         self.enter("body")
         super().on_headers_complete()
+        self._is_offered = self.parser.should_upgrade() and self.unread.body_left != 0
 
     def on_message_complete(self) -> None:
         """The request is whole."""
+        if self._is_offered:
+            return
         self.enter("nothing")
         super().on_message_complete()
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """Called where the parser stopped behind headers with an offer, ready for a new request."""
+        stopped = sys.exception()
+        assert isinstance(stopped, httptools.HttpParserUpgrade)
+        self.unread.put_back(self.piece[stopped.args[0] :])
+        if self._is_offered:
+            length = self.unread.body_left
+            framing = b"Transfer-Encoding: chunked" if length is None else b"Content-Length: %d" % length
+            self.parser.feed_data(b"POST / HTTP/1.1\r\n%b\r\n\r\n" % framing)
+            self._is_offered = False
