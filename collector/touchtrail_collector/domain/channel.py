@@ -86,6 +86,10 @@ NO_TOUCH = "(none)"
 """The bucket of conversions without any touch in the look-back window."""
 
 
+KNOWN_TRAFFIC = 16_384
+"""Traffic of which the channel is remembered; one that is made up costs the memory of a real one, some 500 bytes."""
+
+
 class ChannelClassifier:
     """Decides the channel of traffic with the rules of all plugins, first match wins.
 
@@ -129,7 +133,7 @@ class ChannelClassifier:
         channel = self._cache.get(traffic)
         if channel is None:
             channel = self.explain(traffic)[0]
-            if len(self._cache) >= 100_000:
+            if len(self._cache) >= KNOWN_TRAFFIC:
                 self._cache.clear()
             self._cache[traffic] = channel
         return channel
