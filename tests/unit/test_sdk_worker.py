@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Callable
 from email.utils import formatdate
@@ -13,7 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from still_client import QUICK, abandon, keep_still, outbox_of, still
+from still_client import QUICK, abandon, delivery_of, keep_still, outbox_of, still
 from touchtrail import Client, TransportError
 from touchtrail._transport import Reply, read_ack, retry_after_s
 from touchtrail._worker.clock import ClockOffset
@@ -203,10 +202,13 @@ def test_a_thread_that_died_is_started_again() -> None:
     with Client("http://x", key="k", transport=transport, memory_only=True, **QUICK) as client:
         client.track("first", anonymous_id="a")
         until = time.monotonic() + 5
-        # Gone altogether, so that its end is told in this test and in no later one.
-        while not transport.batches or any(thread.name == "touchtrail" for thread in threading.enumerate()):
+        while not transport.batches or delivery_of(client).worker.is_running():
             assert time.monotonic() < until
             time.sleep(0.005)
+        # Gone altogether, so that its end is told in this test and in no later one.
+        dead = delivery_of(client).worker._thread
+        assert dead is not None
+        dead.join(5)
         client.track("second", anonymous_id="a")
         assert client.flush(5)
         assert len(transport.stored) == 2

@@ -52,12 +52,12 @@ class Worker:
     def wake(self) -> None:
         """Make sure the thread looks at the outbox soon; starts it when there is none."""
         self.is_asleep = False
-        if not self._running.locked():
-            if _is_before_uwsgi_forks():
-                self.is_asleep = True
-                return
+        if self._running.locked():
+            self._bell.ring()
+        elif _is_before_uwsgi_forks():
+            self.is_asleep = True
+        else:
             self._start()
-        self._bell.ring()
 
     def hurry(self) -> None:
         """Let the thread, if there is one, send what waits now."""
@@ -112,6 +112,7 @@ class Worker:
     def _start(self) -> None:
         with self._start_lock:
             if self._is_stopping or self._running.locked():
+                self._bell.ring()
                 return
             if not threading.main_thread().is_alive():
                 # The interpreter is ending (Python 3.12 would raise): what is on disk is for the next process.
@@ -135,6 +136,7 @@ class Worker:
             return
         self._sender.state = "running"
         try:
+            self._linger()
             while not self._is_stopping:
                 self._round()
         finally:
@@ -199,9 +201,17 @@ class Worker:
             # What waits but cannot be read now is tried again soon.
             self._bell.hear(_TEND_S if self._outbox.has_pending() else _IDLE_S)
         self.is_asleep = False
+        self._linger()
+
+    def _linger(self) -> None:
+        """Let others share the first waiting event's request, unless everything is to be sent now."""
         self._bell.silence()
-        if not self._has_orders() and self._outbox.has_ready():
-            self._bell.hear(self._linger_s)
+        if self._has_orders() or not self._outbox.has_ready():
+            return
+        until = time.monotonic() + self._linger_s
+        while (left_s := until - time.monotonic()) > 0 and not self._bell.hear(min(left_s, _TEND_S)):
+            if left_s > _TEND_S:
+                self._tend()
 
     def _back_off(self, wait_s: float) -> None:
         """Wait after a failure; a flush or the end cuts it short, and the spool is tended meanwhile."""
