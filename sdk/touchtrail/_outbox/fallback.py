@@ -95,6 +95,8 @@ class Outbox:
             try:
                 return self._disk.append_report(payload)
             except OSError as problem:
+                if is_thrown_in(problem):
+                    raise
                 self._set_disk_aside(problem)
         return self._memory.append_report(payload)
 
