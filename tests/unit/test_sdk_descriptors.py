@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import signal
 import subprocess
 import sys
 from collections import Counter
@@ -201,3 +202,37 @@ def test_what_is_held_is_closed_unless_it_became_somebody_elses(tmp_path: Path) 
     os.close(number)
     os.close(other)
     assert not Held().is_ours()
+
+
+def test_a_time_limit_that_ends_in_the_look_at_a_descriptor_does_not_make_it_somebody_elses(tmp_path: Path) -> None:
+    """Taken for closed by somebody, every file in use would be left, under the feet of the thread that sends it."""
+
+    class TooLong(TimeoutError):
+        pass
+
+    is_looking = False
+
+    def interrupt(*_: object) -> None:
+        if is_looking:
+            raise TooLong
+
+    file = os.open(tmp_path / "file", os.O_CREAT | os.O_RDWR)
+    held, mark = Held(file), new_mark()
+    os.lseek(file, mark, os.SEEK_SET)
+    before = signal.signal(signal.SIGALRM, interrupt)
+    chance, interrupted, answers = random.Random(7), 0, set()
+    for _ in range(20_000):
+        try:
+            is_looking = True
+            signal.setitimer(signal.ITIMER_REAL, 1e-6 + 2e-5 * chance.random())
+            answers.add(held.is_ours())
+            answers.add(is_at_mark(file, mark))
+            is_looking = False
+        except TooLong:
+            interrupted += 1
+        is_looking = False
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGALRM, before)
+    os.close(file)
+    assert interrupted >= 500
+    assert answers == {True}

@@ -10,6 +10,8 @@ import os
 from contextlib import suppress
 from typing import Final
 
+from touchtrail.errors import is_thrown_in
+
 _LOWEST_MARK: Final = 2**31
 _MARK_BITS: Final = 2**30 - 1
 
@@ -27,7 +29,10 @@ def is_at_mark(descriptor: int, mark: int) -> bool:
     """Say whether the number is open and means the file that was sent to the mark."""
     try:
         return os.lseek(descriptor, 0, os.SEEK_CUR) == mark
-    except OSError:
+    except OSError as problem:
+        # A TimeoutError of a signal handler's says nothing of the descriptor.
+        if is_thrown_in(problem):
+            raise
         return False
 
 
@@ -46,7 +51,9 @@ class Held:
         """Say whether the number still means what was opened; False when nothing is held."""
         try:
             return self.number >= 0 and _identity(self.number) == self._identity
-        except OSError:
+        except OSError as problem:
+            if is_thrown_in(problem):
+                raise
             return False
 
     def close(self) -> None:
