@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,16 @@ def aging_box(path: Path, time: Time, losses: Losses, max_age_s: float = 7 * DAY
     """Return an outbox of small files whose clocks are set by hand."""
     limits = Limits(max_bytes=2**20, segment_bytes=2**12, max_age_s=max_age_s)
     return DiskOutbox(str(path / "box"), limits, losses.note, clocks=time.clocks())
+
+
+def descriptors_into(folder: Path) -> list[int]:
+    """Return this process's descriptors that lead into the folder."""
+    found = []
+    for name in os.listdir("/proc/self/fd"):
+        with suppress(OSError):
+            if os.readlink(f"/proc/self/fd/{name}").startswith(os.path.realpath(folder)):
+                found.append(int(name))
+    return sorted(found)
 
 
 def drain(box: Box | Outbox, most: int = 100) -> list[bytes]:

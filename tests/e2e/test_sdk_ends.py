@@ -354,15 +354,17 @@ def test_an_exception_thrown_into_track_by_a_signal_reaches_the_shop_and_loses_n
         signal.signal(signal.SIGALRM, signal.SIG_IGN)
         client.close(10)
         health = client.health()
-        print(interrupted, min([0, *health.dropped.values()]), sum(health.refused.values()))
+        print(interrupted, min([0, *health.dropped.values()]), sum(health.refused.values()), health)
     """
     with serving() as server:
         process = THIS.start(shop, server.url, str(tmp_path / "spool"), str(tmp_path / "book"), base)
         out, err = process.communicate(timeout=60)
         assert (process.returncode, err) == (0, "")
         with Client(server.url, key="k", spool_dir=tmp_path / "spool") as heir:
-            assert heir.flush(10), heir.health()
-        interrupted, least_dropped, refused = map(int, out.split())
+            assert heir.flush(10), (out, heir.health())
+            # Shown when the test fails.
+            print(out, heir.health())
+        interrupted, least_dropped, refused = map(int, out.split(maxsplit=3)[:3])
         taken, stored = taken_in(tmp_path / "book"), server.events.keys()
         print(f"{interrupted} calls interrupted, {len(taken)} taken, {len(taken - stored)} of them lost")
         assert interrupted >= 500

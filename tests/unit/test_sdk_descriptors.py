@@ -7,14 +7,16 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 from collections import Counter
-from contextlib import suppress
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 import pytest
 
 from sdk_sink import running_sink
-from spool_boxes import Losses, disk_at, drain
+from spool_boxes import Losses, descriptors_into, disk_at, drain
 from still_client import outbox_of, still
 from touchtrail._envelope import ORDER
 from touchtrail._outbox.own import Held, is_at_mark, new_mark
@@ -23,16 +25,6 @@ from touchtrail.testing import ScriptedTransport
 pytestmark = pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="needs /proc to see what is open")
 
 PRECIOUS = b"orders of the shop\n" * 400
-
-
-def ours(folder: Path) -> list[int]:
-    """Return the descriptors that lead into the folder."""
-    found = []
-    for name in os.listdir("/proc/self/fd"):
-        with suppress(OSError):
-            if os.readlink(f"/proc/self/fd/{name}").startswith(os.path.realpath(folder)):
-                found.append(int(name))
-    return sorted(found)
 
 
 def take_over(numbers: list[int], folder: Path, *, flags: int = os.O_RDWR | os.O_APPEND) -> dict[int, Path]:
@@ -72,7 +64,7 @@ def test_descriptors_that_became_the_shops_are_neither_written_to_nor_closed(tmp
             what = chance.choice(["take over", "send", "send", "tend", "nothing", "nothing"])
             happened[what] += 1
             if what == "take over":
-                numbers = ours(tmp_path / "spool")
+                numbers = descriptors_into(tmp_path / "spool")
                 assert numbers
                 files |= take_over(chance.sample(numbers, chance.randint(1, len(numbers))), shop)
             elif what == "send":
@@ -95,7 +87,7 @@ def test_after_all_descriptors_were_closed_the_next_event_is_on_disk(tmp_path: P
     collector = ScriptedTransport()
     with still(collector, tmp_path) as (client, sender):
         assert client.track("before", anonymous_id="a")
-        for number in ours(tmp_path):
+        for number in descriptors_into(tmp_path):
             os.close(number)
         assert client.track("after", anonymous_id="a")
         assert outbox_of(client).is_durable()
@@ -118,7 +110,7 @@ def test_a_batch_under_way_while_everything_is_taken_over_is_counted_once(tmp_pa
         box.append(b"%d" % number, ORDER)
     batch = box.take(4, 10**6)
     assert batch is not None
-    files = take_over(ours(tmp_path / "box"), shop)
+    files = take_over(descriptors_into(tmp_path / "box"), shop)
     box.append(b"6", ORDER)
     box.settle(batch)
     box.adopt()
@@ -128,6 +120,80 @@ def test_a_batch_under_way_while_everything_is_taken_over_is_counted_once(tmp_pa
     assert (box.settled, box.tracked(), losses) == (7, 7, {})
     box.close()
     check_unharmed(files)
+
+
+def test_a_thread_that_is_about_to_mark_a_file_delivered_marks_no_other(tmp_path: Path) -> None:
+    """In that moment the shop's thread finds the lock closed, leaves all files, and begins a new one."""
+    losses = Losses()
+    box = disk_at(tmp_path, losses, segment_bytes=4096)
+    for number in range(6):
+        box.append(b"%d" % number, ORDER)
+    batch = box.take(6, 10**6)
+    assert batch is not None
+    is_about, may_go_on = threading.Event(), threading.Event()
+
+    def settle() -> None:
+        sys.settrace(wait_before_the_mark_is_written)
+        box.settle(batch)
+
+    def wait_before_the_mark_is_written(frame: FrameType, event: str, _: object) -> Any:
+        if (frame.f_code.co_name, event) == ("_open", "return"):
+            is_about.set()
+            assert may_go_on.wait(20)
+        return wait_before_the_mark_is_written
+
+    sender = threading.Thread(target=settle)
+    sender.start()
+    assert is_about.wait(20)
+    for number in descriptors_into(tmp_path / "box"):
+        if os.readlink(f"/proc/self/fd/{number}").endswith(".lock"):
+            os.close(number)
+    # Enough for a new file: only then is the lock looked at.
+    later = [b"%d" % number * 100 for number in range(100, 125)]
+    for payload in later:
+        box.append(payload, ORDER)
+    may_go_on.set()
+    sender.join(20)
+    box.close()
+
+    heir = disk_at(tmp_path, losses)
+    heir.adopt()
+    found = drain(heir)
+    assert [payload for payload in found if payload in later] == later
+    assert losses == {}
+    heir.close()
+
+
+def test_two_exceptions_thrown_into_one_call_leave_nothing_that_hides_the_next_event(tmp_path: Path) -> None:
+    """The first when an event is written and not yet counted, the second before it is cut off."""
+
+    class TooLong(TimeoutError):
+        pass
+
+    def at_the_write(_: FrameType, event: str, function: object) -> None:
+        if (event, getattr(function, "__name__", "")) == ("c_return", "pwrite"):
+            raise TooLong
+
+    def at_the_cut(frame: FrameType, event: str, _: object) -> None:
+        if (frame.f_code.co_name, event) == ("cut_back", "call"):
+            raise TooLong
+
+    losses = Losses()
+    box = disk_at(tmp_path, losses)
+    box.append(b"before", ORDER)
+    sys.settrace(at_the_cut)
+    sys.setprofile(at_the_write)
+    with pytest.raises(TooLong) as thrown:
+        box.append(b"longer than the others", ORDER)
+    assert isinstance(thrown.value.__context__, TooLong)
+    for number in range(3):
+        box.append(b"%d" % number, ORDER)
+    assert box.tracked() == 4
+    mark = box.appended
+    assert drain(box) == [b"before", b"0", b"1", b"2"]
+    assert box.is_settled_to(mark)
+    assert losses == {}
+    box.close()
 
 
 DAEMON = """

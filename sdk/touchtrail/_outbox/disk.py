@@ -155,6 +155,7 @@ class DiskOutbox(SpoolFiles):
             is_lost = not self._spool.is_whole()
             if is_lost:
                 self._begin_anew()
+            self._close_left()
             return is_lost
 
     def _take_from(self, segment: Segment, max_events: int, max_bytes: int) -> Batch | None:

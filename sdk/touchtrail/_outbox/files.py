@@ -53,16 +53,18 @@ class SpoolFiles:
         self._spool = Spool(path)
         self._segment_bytes = min(limits.segment_bytes, limits.max_bytes // 8)
         self._segments: deque[Segment] = deque()
+        self._left: list[Segment] = []
         self.forget()
 
     def forget(self) -> None:
         """Drop what belongs to the parent process: descriptors are closed, its files and locks left alone."""
-        for segment in self._segments:
+        for segment in (*self._segments, *self._left):
             segment.close()
         self._spool.forget()
         self._clocks.restart()
         self._lock = threading.RLock()
         self._segments = deque()
+        self._left = []
         self._active: Segment | None = None
         self._number = 0
         self._others_bytes = 0
@@ -93,6 +95,8 @@ class SpoolFiles:
             # Whatever it is: a signal handler of the shop's may raise here as well. After this nothing is called until
             # all counts are right, and so nothing can raise.
             except BaseException as problem:
+                # Behind what may be half an event nothing is appended, should one more exception come now.
+                self._active = None
                 if not self._undo_write(active, problem):
                     raise
                 return self.append(payload, shed_class)
@@ -129,6 +133,7 @@ class SpoolFiles:
         """Let go of the files; those with waiting events stay for the next process."""
         with self._lock:
             self._retire()
+            self._close_left()
             for segment in self._segments:
                 with suppress(OSError):
                     if segment.is_done():
@@ -174,25 +179,43 @@ class SpoolFiles:
             self._begin_anew()
             return True
         is_full = isinstance(problem, OSError) and problem.errno in (ENOSPC, EDQUOT, EFBIG)
-        if not active.cut_back() or (is_of_disk and not is_full):
-            self._retire()
+        if active.cut_back() and (is_full or not is_of_disk):
+            self._active = active
+        else:
+            self._end(active)
         return False
 
     def _begin_anew(self) -> None:
         """Leave every file to be adopted: whoever closed our descriptors let go of our locks with them."""
-        for segment in self._segments:
-            self.settled += segment.appended - segment.settled
-            segment.leave()
-        self._segments.clear()
+        # In an order in which an exception of a signal handler's, at any place, leaves what the next call ends.
         self._active = None
+        for segment in list(self._segments):
+            self.settled += segment.appended - segment.settled
+            segment.is_own = False
+            segment.appended = segment.settled = 0
+        left, self._segments = self._segments, deque()
+        self._left += left
+        for segment in left:
+            segment.leave()
         self._spool.forget()
+
+    def _close_left(self) -> None:
+        """Close what the files that were left are read through, in the thread that reads: it may be at it just now.
+
+        Closed by another, the number could be given to a new file, and the old one's mark be written into that.
+        """
+        while self._left:
+            self._left.pop().close()
 
     def _retire(self) -> None:
         """Append no more to the file in use; the next event begins another."""
         segment, self._active = self._active, None
         if segment is not None:
-            segment.since_s = self._clocks.steady()
-            segment.close_writer()
+            self._end(segment)
+
+    def _end(self, segment: Segment) -> None:
+        segment.since_s = self._clocks.steady()
+        segment.close_writer()
 
     def _settle(self, segment: Segment, end: int, events: int) -> None:
         if problem := segment.deliver_to(end):

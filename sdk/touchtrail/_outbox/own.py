@@ -7,7 +7,6 @@ gets their numbers. Whoever then goes on writing damages a file of the shop's.
 from __future__ import annotations
 
 import os
-from contextlib import suppress
 from typing import Final
 
 from touchtrail.errors import is_thrown_in
@@ -36,6 +35,15 @@ def is_at_mark(descriptor: int, mark: int) -> bool:
         return False
 
 
+def close_quietly(descriptor: int) -> None:
+    """Close a descriptor of ours; that it cannot be closed is nobody's concern."""
+    try:
+        os.close(descriptor)
+    except OSError as problem:
+        if is_thrown_in(problem):
+            raise
+
+
 class Held:
     """A lock or folder that is kept open for long.
 
@@ -59,8 +67,7 @@ class Held:
     def close(self) -> None:
         """Close it, but never what somebody else opened under its number."""
         if self.is_ours():
-            with suppress(OSError):
-                os.close(self.number)
+            close_quietly(self.number)
         self.number = -1
 
 

@@ -10,7 +10,7 @@ from struct import Struct
 from typing import Final
 from zlib import crc32
 
-from .own import is_at_mark, new_mark
+from .own import close_quietly, is_at_mark, new_mark
 from .record import MAX_RECORD, Record, Scan, scan
 
 _SIGNATURE: Final = b"touchtrail-spool"
@@ -190,11 +190,9 @@ class Segment:
         return False
 
     def leave(self) -> None:
-        """Have no more to do with the file, because its lock is gone: whoever adopts it goes on."""
-        self.close()
-        self.is_own = False
-        self.appended = self.settled = 0
+        """Write no more to the file, because its lock is gone: whoever adopts it goes on. The reader stays open."""
         self._folder = -1
+        self.close_writer()
 
     def delete(self) -> None:
         """Remove the file."""
@@ -224,8 +222,7 @@ class Segment:
 
     def _close(self, file: int) -> None:
         if is_at_mark(file, self.mark):
-            with suppress(OSError):
-                os.close(file)
+            close_quietly(file)
 
     def _replace_by(self, data: bytes, kept: list[Record]) -> None:
         content = b"".join([_header(HEADER_BYTES), *(data[record.start : record.end] for record in kept)])

@@ -1,0 +1,150 @@
+"""A signal handler's exception at each place in ``track`` where one can come: the shop gets it, and loses nothing.
+
+``tests/e2e/test_sdk_ends.py`` throws them in by real signals, at random; here each place is visited once.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+
+import pytest
+
+import touchtrail
+from spool_boxes import descriptors_into
+from still_client import outbox_of, still
+from touchtrail import Client
+from touchtrail.testing import ScriptedTransport
+
+pytestmark = pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="needs /proc to see what is open")
+
+SDK = os.path.dirname(touchtrail.__file__)
+SEGMENT_BYTES = 4096
+# No handler runs between a lock's being taken and ``with`` having it, nor as a generator nobody needs is closed.
+NO_PLACES = ("__enter__", "acquire", "<genexpr>")
+
+
+class TooLong(TimeoutError):
+    """As ``signal.alarm`` is mostly used: an OSError, like the errors of a disk."""
+
+
+class Stopped(BaseException):
+    """As Ctrl-C is."""
+
+
+class Interruption:
+    """A profiler that raises at one place: as a function of ours begins, or as one in C has just ended.
+
+    Args:
+        place: which of all places, from 0 on.
+
+    Attributes:
+        came: where it was; empty = there were not so many places.
+    """
+
+    def __init__(self, place: int, kind: type[BaseException]) -> None:
+        self._left = place
+        self._kind = kind
+        self.came = ""
+
+    def __call__(self, frame: FrameType, event: str, function: object) -> None:
+        name = getattr(function, "__name__", "?") if event == "c_return" else frame.f_code.co_name
+        is_ours = frame.f_code.co_filename.startswith(SDK)
+        if is_ours and event in ("call", "c_return") and name not in NO_PLACES and not self.came:
+            self._left -= 1
+            if self._left < 0:
+                self.came = f"{event} {name}"
+                raise self._kind
+
+
+def track(client: Client, event_id: str, size: int = 10) -> bool:
+    return client.track("clicked", anonymous_id="a", event_id=event_id, properties={"x": "y" * size})
+
+
+def begin(_: Client, __: Path) -> set[str]:
+    return set()
+
+
+def go_on(client: Client, _: Path) -> set[str]:
+    assert track(client, "before")
+    return {"before"}
+
+
+def fill_the_file(client: Client, _: Path) -> set[str]:
+    """Bring the file so far that the next event needs another."""
+    assert track(client, "filler", SEGMENT_BYTES - 400)
+    return {"filler"}
+
+
+def close_the_file(client: Client, spool: Path) -> set[str]:
+    """Close the file and its lock, as a program does that closes what it does not own."""
+    assert track(client, "before")
+    for number in descriptors_into(spool):
+        os.close(number)
+    return {"before"}
+
+
+def close_the_full_file(client: Client, spool: Path) -> set[str]:
+    return fill_the_file(client, spool) | close_the_file(client, spool)
+
+
+@pytest.mark.parametrize("kind", [TooLong, Stopped])
+@pytest.mark.parametrize("prepare", [begin, go_on, fill_the_file, close_the_file, close_the_full_file])
+def test_an_exception_at_any_place_of_track_reaches_the_shop_and_nothing_that_was_taken_is_lost(
+    tmp_path: Path, prepare: Callable[[Client, Path], set[str]], kind: type[BaseException]
+) -> None:
+    places: list[str] = []
+    while came := interrupt(tmp_path / f"{len(places)}", prepare, Interruption(len(places), kind)):
+        places.append(came)
+    print(f"{len(places)} places")
+    assert len(places) >= 15
+    assert "c_return pwrite" in places
+
+
+def interrupt(spool: Path, prepare: Callable[[Client, Path], set[str]], interruption: Interruption) -> str:
+    """Interrupt one call of a client's life; return where."""
+    spool.mkdir()
+    collector = ScriptedTransport()
+    with still(collector, spool, segment_bytes=SEGMENT_BYTES, max_spool_bytes=16 * SEGMENT_BYTES) as (client, sender):
+        taken = prepare(client, spool)
+        thrown = None
+        try:
+            sys.setprofile(interruption)
+            if track(client, "interrupted"):
+                taken.add("interrupted")
+        except (TooLong, Stopped) as problem:
+            thrown = problem
+        finally:
+            sys.setprofile(None)
+        assert (thrown is None) == (not interruption.came), interruption.came
+        # In a thread of its own: a lock that stayed taken would not hold up this one.
+        later = threading.Thread(target=lambda: taken.update(f"{n}" for n in range(30) if track(client, f"{n}", 300)))
+        later.start()
+        later.join(20)
+        assert not later.is_alive(), interruption.came
+        assert taken >= {f"{n}" for n in range(30)}, interruption.came
+        assert outbox_of(client).is_durable(), interruption.came
+
+        mark = outbox_of(client).mark()
+        outbox_of(client).tend()
+        while sender.step() is not None or outbox_of(client).has_pending():
+            outbox_of(client).tend()
+        health = client.health()
+        # Called off when it was written already, it is delivered too.
+        assert collector.stored.keys() - {"interrupted"} == taken - {"interrupted"}, interruption.came
+        assert collector.stored.keys() >= taken, interruption.came
+        assert outbox_of(client).is_settled_to(mark), interruption.came
+        assert (health.dropped, health.refused, health.damaged_files) == ({}, {}, 0), interruption.came
+        assert health.tracked == len(collector.stored), interruption.came
+    seen = len(collector.stored)
+    with still(collector, spool) as (heir, sender):
+        outbox_of(heir).tend()
+        while sender.step() is not None:
+            pass
+    assert len(collector.stored) == seen, interruption.came
+    assert not list(spool.glob("*/*.seg")), interruption.came
+    return interruption.came
