@@ -37,7 +37,8 @@ def read_time(raw: bytes | msgspec.Raw) -> datetime | None:
 
 def read_clock(raw: bytes | msgspec.Raw) -> int | None:
     """Return a sender's clock in UTC milliseconds; None when it told no time, or one that no clock shows."""
-    at = read_time(raw)
+    raw = bytes(raw)
+    at = None if raw == b"null" else read_time(raw)
     at_ms = None if at is None else to_ms(at)
     return at_ms if at_ms is not None and OLDEST_MS <= at_ms <= NEWEST_MS else None
 

@@ -63,7 +63,10 @@ async def read_content(receive: Receive, limit: int, headers: Headers, lane: Slo
     Raises: HttpError as `read_body` and `decompress` do.
     """
     body = await read_body(receive, limit, headers)
-    return await lane.run(unpack(body, header_list(headers, b"content-encoding"), limit))
+    encoding = header_list(headers, b"content-encoding")
+    if not encoding and body[:2] != GZIP_MAGIC:
+        return body
+    return await lane.run(unpack(body, encoding, limit))
 
 
 def decompress(body: bytes, encoding: bytes, limit: int) -> bytes:

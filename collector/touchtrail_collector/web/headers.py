@@ -38,7 +38,7 @@ def header_list(headers: Headers, name: bytes) -> bytes:
 
     Source: RFC 9110, section 5.3.
     """
-    return b", ".join(value for key, value in headers if key == name)
+    return b", ".join([value for key, value in headers if key == name])
 
 
 def cross_origin(scope: Scope) -> Headers:
