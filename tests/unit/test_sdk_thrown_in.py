@@ -9,6 +9,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 
@@ -147,4 +148,47 @@ def interrupt(spool: Path, prepare: Callable[[Client, Path], set[str]], interrup
             pass
     assert len(collector.stored) == seen, interruption.came
     assert not list(spool.glob("*/*.seg")), interruption.came
+    return interruption.came
+
+
+@pytest.mark.parametrize("kind", [TooLong, Stopped])
+@pytest.mark.parametrize("call", ["flush", "close"])
+def test_an_exception_at_any_place_of_a_flush_or_close_holds_up_no_later_one(
+    tmp_path: Path, call: str, kind: type[BaseException]
+) -> None:
+    places: list[str] = []
+    while came := interrupt_end(tmp_path / f"{len(places)}", call, Interruption(len(places), kind)):
+        places.append(came)
+    print(f"{len(places)} places")
+    assert len(places) >= 10
+
+
+def interrupt_end(spool: Path, call: str, interruption: Interruption) -> str:
+    """Interrupt one call by which a client with its thread at work is to send everything; return where."""
+    collector = ScriptedTransport()
+    client = Client(
+        "http://collector.invalid", key="k", spool_dir=spool, transport=collector, linger_s=60, close_timeout_s=20
+    )
+    assert all(track(client, f"{n}") for n in range(3))
+    with suppress(TooLong, Stopped):
+        try:
+            sys.setprofile(interruption)
+            getattr(client, call)(20)
+        finally:
+            sys.setprofile(None)
+    outcome: list[object] = []
+
+    def end() -> None:
+        if call == "flush":
+            outcome.append(track(client, "3"))
+        outcome.append(client.flush(20))
+        outcome.append(client.close(20))
+
+    later = threading.Thread(target=end)
+    later.start()
+    later.join(40)
+    assert not later.is_alive(), interruption.came
+    assert all(outcome), (interruption.came, outcome, client.health())
+    assert collector.stored.keys() == {f"{n}" for n in range(3 + (call == "flush"))}, interruption.came
+    assert client.health().tracked == client.health().delivered == len(collector.stored), interruption.came
     return interruption.came
