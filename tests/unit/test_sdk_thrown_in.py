@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import threading
 from collections.abc import Callable
@@ -38,19 +39,23 @@ class Stopped(BaseException):
 
 
 class Interruption:
-    """A profiler that raises at one place: as a function of ours begins, or as one in C has just ended.
+    """A signal that comes at one place: as a function of ours begins, or as one in C has just ended.
 
     Args:
         place: which of all places, from 0 on.
+        kind: what its handler raises; None = nothing.
 
     Attributes:
         came: where it was; empty = there were not so many places.
+        meanwhile: what the handler does first.
     """
 
-    def __init__(self, place: int, kind: type[BaseException]) -> None:
+    def __init__(self, place: int, kind: type[BaseException] | None) -> None:
         self._left = place
         self._kind = kind
+        self.raises = kind is not None
         self.came = ""
+        self.meanwhile: Callable[[], object] = lambda: None
 
     def __call__(self, frame: FrameType, event: str, function: object) -> None:
         name = getattr(function, "__name__", "?") if event == "c_return" else frame.f_code.co_name
@@ -59,7 +64,12 @@ class Interruption:
             self._left -= 1
             if self._left < 0:
                 self.came = f"{event} {name}"
-                raise self._kind
+                self._handle(signal.SIGALRM, frame)
+
+    def _handle(self, number: int, frame: FrameType) -> None:
+        self.meanwhile()
+        if self._kind is not None:
+            raise self._kind
 
 
 def track(client: Client, event_id: str, size: int = 10) -> bool:
@@ -93,25 +103,51 @@ def close_the_full_file(client: Client, spool: Path) -> set[str]:
     return fill_the_file(client, spool) | close_the_file(client, spool)
 
 
+PREPARATIONS = [begin, go_on, fill_the_file, close_the_file, close_the_full_file]
+
+
 @pytest.mark.parametrize("kind", [TooLong, Stopped])
-@pytest.mark.parametrize("prepare", [begin, go_on, fill_the_file, close_the_file, close_the_full_file])
+@pytest.mark.parametrize("prepare", PREPARATIONS)
 def test_an_exception_at_any_place_of_track_reaches_the_shop_and_nothing_that_was_taken_is_lost(
     tmp_path: Path, prepare: Callable[[Client, Path], set[str]], kind: type[BaseException]
 ) -> None:
+    visit_places(tmp_path, prepare, kind)
+
+
+@pytest.mark.parametrize("size", [10, 1000])
+@pytest.mark.parametrize("kind", [None, TooLong])
+@pytest.mark.parametrize("prepare", PREPARATIONS)
+def test_a_signal_handler_that_tracks_at_any_place_of_track_loses_neither_event(
+    tmp_path: Path, prepare: Callable[[Client, Path], set[str]], kind: type[BaseException] | None, size: int
+) -> None:
+    visit_places(tmp_path, prepare, kind, nested_size=size)
+
+
+def visit_places(
+    folder: Path, prepare: Callable[[Client, Path], set[str]], kind: type[BaseException] | None, nested_size: int = 0
+) -> None:
     places: list[str] = []
-    while came := interrupt(tmp_path / f"{len(places)}", prepare, Interruption(len(places), kind)):
+    while came := interrupt(folder / f"{len(places)}", prepare, Interruption(len(places), kind), nested_size):
         places.append(came)
     print(f"{len(places)} places")
     assert len(places) >= 15
     assert "c_return pwrite" in places
 
 
-def interrupt(spool: Path, prepare: Callable[[Client, Path], set[str]], interruption: Interruption) -> str:
-    """Interrupt one call of a client's life; return where."""
+def interrupt(
+    spool: Path, prepare: Callable[[Client, Path], set[str]], interruption: Interruption, nested_size: int
+) -> str:
+    """Interrupt one call of a client's life; return where.
+
+    Args:
+        nested_size: of what the handler tracks; 0 = it does not track.
+    """
     spool.mkdir()
     collector = ScriptedTransport()
     with still(collector, spool, segment_bytes=SEGMENT_BYTES, max_spool_bytes=16 * SEGMENT_BYTES) as (client, sender):
         taken = prepare(client, spool)
+        if nested_size:
+            interruption.meanwhile = lambda: track(client, "nested", nested_size) and taken.add("nested")
         thrown = None
         try:
             sys.setprofile(interruption)
@@ -121,7 +157,8 @@ def interrupt(spool: Path, prepare: Callable[[Client, Path], set[str]], interrup
             thrown = problem
         finally:
             sys.setprofile(None)
-        assert (thrown is None) == (not interruption.came), interruption.came
+        assert (thrown is not None) == (interruption.came != "" and interruption.raises), interruption.came
+        assert ("nested" in taken) == (interruption.came != "" and nested_size > 0), interruption.came
         # In a thread of its own: a lock that stayed taken would not hold up this one.
         later = threading.Thread(target=lambda: taken.update(f"{n}" for n in range(30) if track(client, f"{n}", 300)))
         later.start()

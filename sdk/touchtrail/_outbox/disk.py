@@ -152,7 +152,7 @@ class DiskOutbox(SpoolFiles):
     def _check_descriptors(self) -> bool:
         """Begin anew when somebody closed what we hold open; return whether that was so."""
         with self._lock:
-            is_lost = not self._spool.is_whole()
+            is_lost = self._is_stale or not self._spool.is_whole()
             if is_lost:
                 self._begin_anew()
             self._close_left()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from errno import EBADF, EDQUOT, EFBIG, ENOSPC
 from typing import Final
@@ -53,19 +53,19 @@ class SpoolFiles:
         self._spool = Spool(path)
         self._segment_bytes = min(limits.segment_bytes, limits.max_bytes // 8)
         self._segments: deque[Segment] = deque()
-        self._left: list[Segment] = []
+        self._left: list[deque[Segment]] = []
         self.forget()
 
     def forget(self) -> None:
         """Drop what belongs to the parent process: descriptors are closed, its files and locks left alone."""
-        for segment in (*self._segments, *self._left):
-            segment.close()
+        self._left.append(self._segments)
+        self._close_left()
         self._spool.forget()
         self._clocks.restart()
         self._lock = threading.RLock()
         self._segments = deque()
-        self._left = []
         self._active: Segment | None = None
+        self._is_writing = self._is_stale = False
         self._number = 0
         self._others_bytes = 0
         self.appended = 0
@@ -84,9 +84,11 @@ class SpoolFiles:
         size = len(record)
         with self._lock:
             active = self._active
-            if active is None or active.size + size > self._segment_bytes:
+            # Writing already: this is a signal handler that tracks. It gets a file of its own.
+            if active is None or active.size + size > self._segment_bytes or self._is_writing:
                 active = self._file_for(shed_class)
             try:
+                self._is_writing = True
                 if _tell(active.writer, 0, _FROM_HERE) != active.mark:
                     raise OSError(EBADF, "somebody closed the spool's file and opened another")
                 # Appended wherever the file ends, because of ``O_APPEND``; only the place of the mark stays untouched.
@@ -97,12 +99,14 @@ class SpoolFiles:
             except BaseException as problem:
                 # Behind what may be half an event nothing is appended, should one more exception come now.
                 self._active = None
+                self._is_writing = False
                 if not self._undo_write(active, problem):
                     raise
                 return self.append(payload, shed_class)
             active.size += size
             active.appended += 1
             self.appended += 1
+            self._is_writing = False
         return None
 
     def append_report(self, payload: bytes) -> None:
@@ -146,20 +150,23 @@ class SpoolFiles:
 
     def _file_for(self, shed_class: int) -> Segment:
         """Return the file that the next event goes into; the one in use is full, or there is none."""
-        if not self._spool.is_whole():
+        if self._is_stale or not self._spool.is_whole():
             self._begin_anew()
         active = self._active
-        room = self._segment_bytes // _REPORT_ROOM
-        if active is not None and shed_class == REPORT and active.size < self._segment_bytes + room:
-            return active
+        if active is not None and shed_class == REPORT and not self._is_writing:
+            if active.size < self._segment_bytes + self._segment_bytes // _REPORT_ROOM:
+                return active
         # Orders may use one file more than all else, so that page views are refused first.
         files_over = 1 + (shed_class >= ORDER) + (shed_class == REPORT)
         if self._size() + self._others_bytes > self._limits.max_bytes + files_over * self._segment_bytes:
             raise EventRefusedError("spool_full", "the spool is full; is the collector reachable?")
         owner = self._spool.open()
-        self._number += 1
-        segment = Segment.create(self._spool.folder, f"{owner}-{self._number:06d}.seg", self._clocks.steady())
-        self._retire()
+        # At hand: a signal handler that tracks meanwhile takes the next one.
+        self._number = number = self._number + 1
+        segment = Segment.create(self._spool.folder, f"{owner}-{number:06d}.seg", self._clocks.steady())
+        # The file that is being written to is closed when it is done: its descriptor is in somebody's hands.
+        if not self._is_writing:
+            self._retire()
         # First of all where it is read from: an exception of a signal handler may come between.
         self._segments.append(segment)
         self._active = segment
@@ -186,18 +193,29 @@ class SpoolFiles:
         return False
 
     def _begin_anew(self) -> None:
-        """Leave every file to be adopted: whoever closed our descriptors let go of our locks with them."""
-        # In an order in which an exception of a signal handler's, at any place, leaves what the next call ends.
-        self._active = None
-        for segment in list(self._segments):
+        """Leave every file to be adopted: whoever closed our descriptors let go of our locks with them.
+
+        An exception of a signal handler's may end this at any place; the next call goes on. A handler that tracks may
+        have begun anew meanwhile: then its file is left as well, because its lock may be among those let go of.
+        """
+        self._is_stale = True
+        while self._is_stale:
+            old, fresh = self._segments, deque[Segment]()
+            left = [*self._left, old]
+            if self._segments is old:
+                self._left, self._segments, self._active = left, fresh, None
+            for segments in self._left:
+                self._leave(segments)
+            self._spool.let_go()
+            if not self._segments:
+                self._is_stale = False
+
+    def _leave(self, segments: Iterable[Segment]) -> None:
+        for segment in segments:
             self.settled += segment.appended - segment.settled
             segment.is_own = False
             segment.appended = segment.settled = 0
-        left, self._segments = self._segments, deque()
-        self._left += left
-        for segment in left:
             segment.leave()
-        self._spool.forget()
 
     def _close_left(self) -> None:
         """Close what the files that were left are read through, in the thread that reads: it may be at it just now.
@@ -205,7 +223,10 @@ class SpoolFiles:
         Closed by another, the number could be given to a new file, and the old one's mark be written into that.
         """
         while self._left:
-            self._left.pop().close()
+            segments = self._left.pop()
+            self._leave(segments)
+            for segment in segments:
+                segment.close()
 
     def _retire(self) -> None:
         """Append no more to the file in use; the next event begins another."""

@@ -58,6 +58,20 @@ class Spool:
             for each in held:
                 each.close()
 
+    def let_go(self) -> None:
+        """Let go of every lock; the folder stays open where it still is.
+
+        One that was closed by somebody is not closed again: a signal handler that tracks meanwhile may have opened the
+        same folder under the same number.
+        """
+        folder = self._folder if self._folder.is_ours() else Held()
+        turn = self._turn if self._turn.is_ours() else Held()
+        with locking:
+            held = (*self._locks.values(), *self._removed)
+            self._owner, self._locks, self._removed, self._turn, self._folder = "", {}, [], turn, folder
+            for each in held:
+                each.close()
+
     def is_whole(self) -> bool:
         """Say whether every descriptor still is what it was; somebody may have closed them, and so our locks too."""
         held = (self._folder, self._turn, *self._locks.values(), *self._removed)
