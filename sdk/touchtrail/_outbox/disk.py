@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from contextlib import suppress
+from errno import EMFILE, ENFILE, ENOMEM
 from itertools import takewhile
 from typing import Final
 
@@ -16,6 +17,12 @@ from .segment import WAIT_UNIT_S, Segment
 
 _MOST_OWNERS: Final = 16
 """How many dead processes' files are held at once: each takes a descriptor of the shop's."""
+
+_MOST_READERS: Final = 16
+"""So many of our own files that wait are kept open to be read: they are there even if somebody removes them."""
+
+_NO_FAULTS: Final = frozenset({EMFILE, ENFILE, ENOMEM})
+"""What the process or machine has too few of says nothing of a file."""
 
 _TRIES: Final = 3
 _TRY_AGAIN_S: Final = 1.0
@@ -33,7 +40,7 @@ class DiskOutbox(SpoolFiles):
     def forget(self) -> None:
         """Drop what belongs to the parent process: descriptors are closed, its files and locks left alone."""
         super().forget()
-        self._has_more = False
+        self._has_more = self._wants_room = False
         self._unreadable: Counter[str] = Counter()
         self.set_aside = 0
 
@@ -41,7 +48,7 @@ class DiskOutbox(SpoolFiles):
         """Return the oldest events, the same again until they are settled; None when nothing can be read now."""
         while True:
             for segment in list(self._segments):
-                if segment.faults and self._clocks.steady() < segment.again_at_s:
+                if self._clocks.steady() < segment.again_at_s:
                     continue
                 try:
                     if batch := self._take_from(segment, max_events, max_bytes):
@@ -69,7 +76,11 @@ class DiskOutbox(SpoolFiles):
     def is_settled_to(self, mark: int) -> bool:
         """Say whether the first ``mark`` events of this process and everything dead processes left are done."""
         others_done = all(segment.is_own or segment.is_done() for segment in list(self._segments))
-        return self.settled >= mark and others_done and not self._has_more
+        return self.settled >= mark and others_done and not self._has_more and not self._wants_room
+
+    def has_pending(self) -> bool:
+        """Say whether any event waits."""
+        return self._wants_room or super().has_pending()
 
     def adopt(self) -> bool:
         """Take over files of processes that are dead, before newer ones; return whether there were any.
@@ -77,11 +88,11 @@ class DiskOutbox(SpoolFiles):
         Not all at once: when these are done, ``take`` goes on with the next.
         """
         self._check_descriptors()
-        if not self._spool.exists():
-            return False
         taken: list[Segment] = []
-        self._has_more = False
+        self._has_more = self._wants_room = False
         try:
+            if not self._spool.exists():
+                return False
             for owner, names in self._spool.leftovers().items():
                 if self._spool.is_claimed(owner) or (names and all(self._unreadable[name] >= _TRIES for name in names)):
                     continue
@@ -90,6 +101,9 @@ class DiskOutbox(SpoolFiles):
                     break
                 if self._claim(owner):
                     taken += self._open_all(owner, names)
+        except OSError as problem:
+            self._wait_for_room(problem)
+            raise
         finally:
             with self._lock:
                 own = [segment for segment in self._segments if segment.is_own]
@@ -148,6 +162,13 @@ class DiskOutbox(SpoolFiles):
             if segment is not self._active and waited_s - segment.noted_s >= WAIT_UNIT_S:
                 with suppress(OSError):
                     segment.note_waited(waited_s)
+        self._close_readers()
+
+    def _close_readers(self) -> None:
+        """Keep few files open that wait: the shop needs its descriptors, and a spool has a file for each megabyte."""
+        own = [segment for segment in list(self._segments) if segment.is_own and segment is not self._active]
+        for segment in own[_MOST_READERS:]:
+            segment.close_reader()
 
     def _check_descriptors(self) -> bool:
         """Begin anew when somebody closed what we hold open; return whether that was so."""
@@ -182,8 +203,10 @@ class DiskOutbox(SpoolFiles):
         if self._check_descriptors():
             return
         self._on_problem(problem)
-        segment.faults += 1
         segment.again_at_s = self._clocks.steady() + _TRY_AGAIN_S
+        if problem.errno in _NO_FAULTS:
+            return
+        segment.faults += 1
         with self._lock:
             if segment is self._active:
                 self._retire()
@@ -209,8 +232,13 @@ class DiskOutbox(SpoolFiles):
         try:
             return self._spool.claim(owner)
         except OSError as problem:
+            self._wait_for_room(problem)
             self._on_problem(problem)
             return False
+
+    def _wait_for_room(self, problem: OSError) -> None:
+        """Remember that files were left out for want of descriptors: they are looked at again soon."""
+        self._wants_room = self._wants_room or problem.errno in _NO_FAULTS
 
     def _open_all(self, owner: str, names: list[str]) -> list[Segment]:
         found = []
@@ -219,6 +247,9 @@ class DiskOutbox(SpoolFiles):
                 self._spool.remove(name)
             elif segment := self._open_one(name):
                 found.append(segment)
+        if self._wants_room:
+            # All of them later: as long as their lock is held nobody looks for the others.
+            found = []
         if not found:
             self._spool.release(owner)
         return found
@@ -229,8 +260,9 @@ class DiskOutbox(SpoolFiles):
         try:
             return Segment.found(self._spool.folder, name, now_s)
         except OSError as problem:
+            self._wait_for_room(problem)
             self._on_problem(problem)
-            self._unreadable[name] += 1
+            self._unreadable[name] += problem.errno not in _NO_FAULTS
         if self._unreadable[name] == _TRIES and self._spool.is_file(name):
             self._put_aside(Segment(self._spool.folder, name, size=0, is_own=False, since_s=now_s), 1)
         return None

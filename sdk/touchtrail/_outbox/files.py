@@ -142,6 +142,8 @@ class SpoolFiles:
                 with suppress(OSError):
                     if segment.is_done():
                         segment.delete()
+                    elif segment.is_gone():
+                        self._on_loss("damaged", segment.appended - segment.settled)
                     else:
                         segment.note_waited(segment.waited_s(self._clocks.steady()))
                 segment.close()
@@ -153,9 +155,10 @@ class SpoolFiles:
         if self._is_stale or not self._spool.is_whole():
             self._begin_anew()
         active = self._active
-        if active is not None and shed_class == REPORT and not self._is_writing:
-            if active.size < self._segment_bytes + self._segment_bytes // _REPORT_ROOM:
-                return active
+        room = self._segment_bytes // _REPORT_ROOM
+        has_room = active is not None and active.size < self._segment_bytes + room
+        if active is not None and has_room and shed_class == REPORT and not self._is_writing:
+            return active
         # Orders may use one file more than all else, so that page views are refused first.
         files_over = 1 + (shed_class >= ORDER) + (shed_class == REPORT)
         if self._size() + self._others_bytes > self._limits.max_bytes + files_over * self._segment_bytes:

@@ -44,6 +44,15 @@ def close_quietly(descriptor: int) -> None:
             raise
 
 
+def let_owner_in(descriptor: int) -> None:
+    """Give the owner of a file back what a program's ``umask`` took, where the file system knows of it."""
+    try:
+        os.fchmod(descriptor, 0o600)
+    except OSError as problem:
+        if is_thrown_in(problem):
+            raise
+
+
 class Held:
     """A lock or folder that is kept open for long.
 

@@ -10,7 +10,7 @@ from struct import Struct
 from typing import Final
 from zlib import crc32
 
-from .own import close_quietly, is_at_mark, new_mark
+from .own import close_quietly, is_at_mark, let_owner_in, new_mark
 from .record import MAX_RECORD, Record, Scan, scan
 
 _SIGNATURE: Final = b"touchtrail-spool"
@@ -72,6 +72,7 @@ class Segment:
         segment = cls(folder, name, size=HEADER_BYTES, is_own=True, since_s=since_s)
         segment.writer = os.open(name, flags, 0o600, dir_fd=folder)
         try:
+            let_owner_in(segment.writer)
             os.lseek(segment.writer, segment.mark, os.SEEK_SET)
             if os.pwrite(segment.writer, _header(HEADER_BYTES), 0) != HEADER_BYTES:
                 raise OSError(ENOSPC, "the disk took only a part of a header")
@@ -175,6 +176,14 @@ class Segment:
         facts = os.fstat(self.writer)
         return self.has_writer() and facts.st_nlink > 0 and facts.st_size >= self.size
 
+    def is_gone(self) -> bool:
+        """Say whether somebody removed the file, so that what waits in it ends with this process."""
+        try:
+            os.stat(self.name, dir_fd=self._folder, follow_symlinks=False)
+        except FileNotFoundError:
+            return self.is_own
+        return False
+
     def has_writer(self) -> bool:
         """Say whether ``writer`` still means this file: somebody may have closed it and opened another."""
         return is_at_mark(self.writer, self.mark)
@@ -229,6 +238,7 @@ class Segment:
         draft = self.name + DRAFT
         file = os.open(draft, os.O_CREAT | os.O_TRUNC | os.O_WRONLY | _FLAGS, 0o600, dir_fd=self._folder)
         try:
+            let_owner_in(file)
             _write_whole(file, content)
             os.replace(draft, self.name, src_dir_fd=self._folder, dst_dir_fd=self._folder)
         except OSError:

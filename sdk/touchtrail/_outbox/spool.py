@@ -11,9 +11,9 @@ from contextlib import contextmanager, suppress
 from typing import Final
 
 from touchtrail._forks import lock_against_forks
-from touchtrail.options import Options, default_spool_dir
+from touchtrail.options import Options, whole_spool_dir
 
-from .own import Held
+from .own import Held, let_owner_in
 from .segment import DRAFT, SET_ASIDE
 
 _FLAGS: Final = os.O_CLOEXEC | os.O_NOFOLLOW if os.name == "posix" else 0
@@ -95,7 +95,7 @@ class Spool:
             self._owner, self._folder = "", Held()
         if not self._owner:
             if self.folder < 0:
-                os.makedirs(self._path, mode=0o700, exist_ok=True)
+                _make_folders(self._path)
                 self._folder = Held(_open_folder(self._path))
             self._owner = self._claim_new_name()
         return self._owner
@@ -126,6 +126,7 @@ class Spool:
         with locking:
             lock = os.open(name, os.O_CREAT | os.O_RDWR | _FLAGS, 0o600, dir_fd=self.folder)
             try:
+                let_owner_in(lock)
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 # Its last holder may have removed the file between our opening and locking it.
                 held = os.fstat(lock).st_ino == os.stat(name, dir_fd=self.folder).st_ino
@@ -228,6 +229,7 @@ class Spool:
         flags = os.O_CREAT | os.O_WRONLY | os.O_APPEND | _FLAGS
         file = os.open(_DEAD_LETTERS, flags, 0o600, dir_fd=self.folder)
         try:
+            let_owner_in(file)
             os.write(file, line)
             is_large = os.fstat(file).st_size > _DEAD_LETTERS_BYTES
         finally:
@@ -246,13 +248,15 @@ class Spool:
 
 
 def spool_folder(options: Options) -> str:
-    """Return the folder of a collector address and key: what was taken for one must never be delivered to another."""
+    """Return the folder of a collector address and key: what was taken for one must never be delivered to another.
+
+    Raises:
+        OptionsError: there can be no such folder.
+    """
     import hashlib
 
     sender = hashlib.sha256(f"{options.url.rstrip('/')}\0{options.key}".encode()).hexdigest()[:32]
-    base = default_spool_dir() if options.spool_dir is None else os.fspath(options.spool_dir)
-    # Whole: the process may go to another folder later, and its spool must not go along.
-    return os.path.abspath(os.path.join(base, sender))
+    return os.path.join(whole_spool_dir(options), sender)
 
 
 def try_lock(path: str) -> Held:
@@ -273,6 +277,17 @@ def try_lock(path: str) -> Held:
                 return Held()
             raise
     return Held(folder)
+
+
+def _make_folders(path: str) -> None:
+    """Make a folder and those above it that are missing, for their owner alone, whatever the ``umask``."""
+    missing = [path]
+    while not os.path.isdir(above := os.path.dirname(missing[-1])) and above != missing[-1]:
+        missing.append(above)
+    for folder in reversed(missing):
+        with suppress(FileExistsError):
+            os.mkdir(folder, 0o700)
+            os.chmod(folder, 0o700)
 
 
 def _open_folder(path: str) -> int:
