@@ -11,6 +11,7 @@ TouchtrailError
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from types import FrameType, TracebackType
 from typing import Final
 
@@ -84,11 +85,9 @@ def is_thrown_in(problem: BaseException) -> bool:
 
 
 def _was_given(frame: FrameType, interrupted: FrameType) -> bool:
-    code = frame.f_code
-    # The named arguments, and those that ``*arguments`` gathers.
-    names = code.co_varnames[: code.co_argcount + bool(code.co_flags & _TAKES_MORE)]
-    held = frame.f_locals
-    return any(
-        value is interrupted or (type(value) is tuple and any(part is interrupted for part in value))
-        for value in (held.get(name) for name in names)
-    )
+    """Say whether the frame's function was given a number and then the other frame, as handlers are."""
+    code, held = frame.f_code, frame.f_locals
+    given = [held.get(name) for name in code.co_varnames[: code.co_argcount]]
+    if code.co_flags & _TAKES_MORE:
+        given += held.get(code.co_varnames[code.co_argcount + code.co_kwonlyargcount], ())
+    return any(isinstance(number, int) and value is interrupted for number, value in pairwise(given))

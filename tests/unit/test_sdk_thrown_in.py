@@ -11,8 +11,10 @@ import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import pytest
 
@@ -20,6 +22,7 @@ import touchtrail
 from spool_boxes import descriptors_into
 from still_client import outbox_of, still
 from touchtrail import Client
+from touchtrail.errors import is_thrown_in
 from touchtrail.testing import ScriptedTransport
 
 pytestmark = pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="needs /proc to see what is open")
@@ -64,9 +67,9 @@ class Interruption:
             self._left -= 1
             if self._left < 0:
                 self.came = f"{event} {name}"
-                self._handle(signal.SIGALRM, frame)
+                self._handle(signal.SIGALRM, sys._getframe())
 
-    def _handle(self, number: int, frame: FrameType) -> None:
+    def _handle(self, _: int, __: FrameType) -> None:
         self.meanwhile()
         if self._kind is not None:
             raise self._kind
@@ -229,3 +232,47 @@ def interrupt_end(spool: Path, call: str, interruption: Interruption) -> str:
     assert collector.stored.keys() == {f"{n}" for n in range(3 + (call == "flush"))}, interruption.came
     assert client.health().tracked == client.health().delivered == len(collector.stored), interruption.came
     return interruption.came
+
+
+class Curious:
+    """A value that gives its own frame to a function that fails."""
+
+    def __index__(self) -> int:
+        return self.look(sys._getframe())
+
+    __str__ = __repr__ = __float__ = __iter__ = __hash__ = __index__  # type: ignore[assignment]
+
+    def look(self, _: FrameType) -> int:
+        raise KeyError
+
+
+def test_a_value_that_gives_its_frame_away_is_refused_as_any_other(tmp_path: Path) -> None:
+    with still(ScriptedTransport(), tmp_path) as (client, _):
+        given: Any = {"x": Curious()}
+        assert not client.track("clicked", anonymous_id=Curious(), properties=given)  # type: ignore[arg-type]
+        client.track("clicked", anonymous_id="a", occurred_at=Curious(), properties=given)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("shape", ["function", "method", "any", "partial"])
+def test_a_handler_of_any_shape_is_known_as_one(shape: str) -> None:
+    class Handler:
+        def method(self, number: int, frame: FrameType | None) -> None:
+            raise TooLong
+
+        def any(self, *given: object, strict: bool = True) -> None:
+            raise TooLong
+
+    def function(number: int, frame: FrameType | None) -> None:
+        raise TooLong
+
+    handlers: dict[str, Callable[..., None]] = {
+        "function": function, "method": Handler().method, "any": Handler().any,
+        "partial": partial(Handler.method, Handler()),
+    }  # fmt: skip
+    before = signal.signal(signal.SIGUSR1, handlers[shape])
+    try:
+        with pytest.raises(TooLong) as thrown:
+            signal.raise_signal(signal.SIGUSR1)
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert is_thrown_in(thrown.value)
