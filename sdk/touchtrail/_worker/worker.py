@@ -8,12 +8,12 @@ import time
 from typing import Final
 
 from touchtrail._outbox import Outbox
+from touchtrail.errors import is_thrown_in
 
 from .bell import Bell
 from .sender import Sender
 from .tally import Tally
 
-_BEGIN_S: Final = 1.0
 _TEND_S: Final = 1.0
 _IDLE_S: Final = 5.0
 _REST: Final = 3
@@ -38,7 +38,7 @@ class Worker:
         # Held while the thread works. ``Thread.is_alive`` can be wrong for good: interrupted by a signal handler's
         # exception, it takes a living thread for ended (seen with Python 3.11).
         self._running = threading.Lock()
-        self._begun = Bell()
+        self._is_starting = False
         self._bell = Bell()
         self._ask_lock = threading.RLock()
         self._flushing: set[Bell] = set()
@@ -52,7 +52,7 @@ class Worker:
     def wake(self) -> None:
         """Make sure the thread looks at the outbox soon; starts it when there is none."""
         self.is_asleep = False
-        if self._running.locked():
+        if self.is_running():
             self._bell.ring()
         elif _is_before_uwsgi_forks():
             self.is_asleep = True
@@ -106,12 +106,12 @@ class Worker:
         return True
 
     def is_running(self) -> bool:
-        """Say whether the thread lives."""
-        return self._running.locked()
+        """Say whether the thread lives, or was started and has not had its first turn."""
+        return self._running.locked() or self._is_starting
 
     def _start(self) -> None:
         with self._start_lock:
-            if self._is_stopping or self._running.locked():
+            if self._is_stopping or self.is_running():
                 self._bell.ring()
                 return
             if not threading.main_thread().is_alive():
@@ -120,22 +120,25 @@ class Worker:
                 return
             thread = threading.Thread(target=self._run, name="touchtrail", daemon=True)
             try:
+                self._is_starting = True
                 thread.start()
-                # Where a signal handler's exception comes between, another thread is started, and ends at once.
                 self._thread = thread
-                self._begun.hear(_BEGIN_S)
-            except RuntimeError as problem:
+            except BaseException as problem:
+                # A signal handler's exception: it may have been started, then the next one ends at once.
+                self._is_starting = False
+                self.is_asleep = True
+                if not isinstance(problem, RuntimeError) or is_thrown_in(problem):
+                    raise
                 # No more threads, or the interpreter is ending: the events are kept, a later call tries again.
                 self._tally.say("no_thread", f"the delivery thread cannot be started ({problem})")
-                self.is_asleep = True
 
     def _run(self) -> None:
-        is_first = self._running.acquire(blocking=False)
-        self._begun.ring()
-        if not is_first:
+        if not self._running.acquire(blocking=False):
             return
-        self._sender.state = "running"
+        self._is_starting = False
         try:
+            if not self._is_stopping:
+                self._sender.state = "running"
             self._linger()
             while not self._is_stopping:
                 self._round()
@@ -174,6 +177,13 @@ class Worker:
         return wait_s
 
     def _tend(self, *, at_once: bool = False) -> None:
+        # As in ``_round``: no bug in here may end delivery.
+        try:
+            self._look_after(at_once)
+        except Exception as problem:  # noqa: BLE001
+            self._tally.say("tend", f"the spool cannot be looked after ({type(problem).__name__})")
+
+    def _look_after(self, at_once: bool) -> None:
         self._outbox.tend(at_once=at_once)
         for folder, waiting_bytes in self._outbox.other_spools().items():
             if folder not in self._told:
