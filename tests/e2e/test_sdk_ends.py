@@ -311,27 +311,39 @@ def test_a_port_that_never_accepts_does_not_hold_up_the_end(tmp_path: Path) -> N
     assert all(event_id.encode() in spooled for event_id in taken_in(tmp_path / "book"))
 
 
-@pytest.mark.parametrize("base", ["Exception", "BaseException", "TimeoutError"])
+@pytest.mark.parametrize(
+    "base", ["Exception", "BaseException", "TimeoutError", "TimeoutError+track", "Exception+track"]
+)
 def test_an_exception_thrown_into_track_by_a_signal_reaches_the_shop_and_loses_nothing_that_was_taken(
     tmp_path: Path, base: str
 ) -> None:
-    """As Celery's soft time limit throws one, and Ctrl-C in a shell: at any instruction, a thousand times."""
+    """As Celery's soft time limit throws one, and Ctrl-C in a shell: at any instruction, a thousand times.
+
+    With ``+track`` the signal's handler tracks as well; the last one does not raise.
+    """
     shop = """
         import builtins, os, random, signal, sys
         from touchtrail import Client
 
         url, spool, book, base = sys.argv[1:]
-        TooLong = type("TooLong", (getattr(builtins, base),), {})
+        TooLong = type("TooLong", (getattr(builtins, base.removesuffix("+track")),), {})
 
-        def interrupt(*_): raise TooLong
+        def interrupt(*_):
+            global noted
+            if base.endswith("+track"):
+                noted += 1
+                if client.track("noted", anonymous_id="a", event_id=f"n-{noted}", properties={"x": "y" * (noted % 500)}):
+                    os.write(taken, b"n-%d\\n" % noted)
+            if base != "Exception+track":
+                raise TooLong
 
         taken = os.open(book, os.O_CREAT | os.O_WRONLY | os.O_APPEND)
         client = Client(url, key="k", spool_dir=spool, linger_s=60, segment_bytes=4096)
-        interrupted, accepted, number, chance = 0, 0, 0, random.Random(5)
+        interrupted, accepted, number, noted, chance = 0, 0, 0, 0, random.Random(5)
         client.track("clicked", anonymous_id="a", event_id="first")
         signal.signal(signal.SIGALRM, interrupt)
         # A busy machine needs more calls until enough of either kind came about.
-        while number < 6_000 or (min(interrupted, accepted) < 500 and number < 60_000):
+        while number < 6_000 or (min(interrupted + noted, accepted) < 500 and number < 60_000):
             number += 1
             event_id, said = f"e-{number}", False
             try:
@@ -354,7 +366,7 @@ def test_an_exception_thrown_into_track_by_a_signal_reaches_the_shop_and_loses_n
         signal.signal(signal.SIGALRM, signal.SIG_IGN)
         client.close(10)
         health = client.health()
-        print(interrupted, min([0, *health.dropped.values()]), sum(health.refused.values()), health)
+        print(interrupted + noted, min([0, *health.dropped.values()]), sum(health.refused.values()), health)
     """
     with serving() as server:
         process = THIS.start(shop, server.url, str(tmp_path / "spool"), str(tmp_path / "book"), base)
