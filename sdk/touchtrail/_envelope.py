@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from itertools import count
+from operator import length_hint
 from typing import Any, Final
 
 import msgspec
@@ -36,7 +37,7 @@ class Envelope(msgspec.Struct, kw_only=True, omit_defaults=True):
 
     event_id: str
     name: str
-    occurred_at: str
+    occurred_at: str | None = None
     anonymous_id: Any = None
     customer_id: Any = None
     session_id: Any = None
@@ -122,6 +123,8 @@ reseed_event_ids = _ids.reseed
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_ids.reseed)
 
+_OLDEST_S: Final = datetime.fromisoformat(OLDEST).timestamp()
+_NEWEST_S: Final = datetime.fromisoformat(NEWEST).timestamp()
 _last_second: tuple[float, str] = (-1.0, "")
 
 
@@ -132,16 +135,23 @@ def rfc3339(epoch_ms: int) -> str:
     known, text = _last_second
     if known != second:
         text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
-        _last_second = (float(second), text)
+        # Only a time that an event can have: ``now_text`` looks at no others.
+        if _OLDEST_S <= second < _NEWEST_S:
+            _last_second = (float(second), text)
     return text + _MILLISECONDS[epoch_ms % 1000]
 
 
-def now_text(epoch_s: float) -> str:
-    """Return seconds since 1970 as ``rfc3339`` does, without whole numbers of more than a machine word."""
+def now_text(epoch_s: float) -> str | None:
+    """Return seconds since 1970 as ``rfc3339`` does, without whole numbers of more than a machine word.
+
+    None for a clock that shows no time between 2000 and 2100: without one, the event gets the time when it is sent.
+    """
     second, text = _last_second
     since_s = epoch_s - second
     # Floats all along: a whole number among them would be converted each time.
-    return text + _MILLISECONDS[int(since_s * 1000.0)] if 0.0 <= since_s < 1.0 else rfc3339(int(epoch_s * 1000))
+    if 0.0 <= since_s < 1.0:
+        return text + _MILLISECONDS[int(since_s * 1000.0)]
+    return rfc3339(int(epoch_s * 1000)) if _OLDEST_S <= epoch_s < _NEWEST_S else None
 
 
 def occurred_text(moment: datetime) -> str:
@@ -191,7 +201,8 @@ def kind_of(event: object) -> Kind:
     Raises:
         EventRefusedError: neither, or a name that is no identifier.
     """
-    known = _kinds.get(event if type(event) is str else type(event))
+    # A text that is too long for a name is not even hashed.
+    known = _kinds.get(event if type(event) is str and len(event) <= NAME_LENGTH else type(event))
     return _learn_kind(event) if known is None else known
 
 
@@ -220,7 +231,7 @@ def encode(envelope: Envelope, max_bytes: int) -> bytes:
         if type(own) is dict and len(own) > MOST_PROPERTIES:
             raise EventRefusedError("too_large", TOO_MANY)
         page = envelope.page
-        if page is not None and not (type(page) is Page and _is_plain_page(page)):
+        if page is not None and not (type(page) is Page and _is_plain_page(page, max_bytes)):
             envelope.page = _fit(page, Page, max_bytes)
         if not (envelope.identifiers is envelope.campaign is envelope.device is envelope.consent is None):
             _tidy_rest(envelope, max_bytes)
@@ -234,20 +245,24 @@ def encode(envelope: Envelope, max_bytes: int) -> bytes:
     return payload
 
 
-def _is_plain_page(page: Page) -> bool:
+def _is_plain_page(page: Page, most: int) -> bool:
     # Most events have one: written out, this takes half the time of the way for the others.
     return (
-        type(page.url) in _TEXTS
-        and type(page.referrer) in _TEXTS
-        and type(page.title) in _TEXTS
-        and type(page.path) in _TEXTS
+        ((text := page.url) is None or (type(text) is str and len(text) <= most))
+        and ((text := page.referrer) is None or (type(text) is str and len(text) <= most))
+        and ((text := page.title) is None or (type(text) is str and len(text) <= most))
+        and ((text := page.path) is None or (type(text) is str and len(text) <= most))
     )
+
+
+def _is_plain(values: tuple[Any, ...], plain: frozenset[object], most: int) -> bool:
+    return plain.issuperset(map(type, values)) and sum(map(length_hint, values)) <= most
 
 
 def _tidy_rest(envelope: Envelope, max_bytes: int) -> None:
     for name, shape, plain in _SHAPES:
         value = getattr(envelope, name)
-        if value is not None and not (type(value) is shape and plain.issuperset(map(type, _values_of(value)))):
+        if value is not None and not (type(value) is shape and _is_plain(_values_of(value), plain, max_bytes)):
             setattr(envelope, name, _fit(value, shape, max_bytes))
     if envelope.identifiers is not None:
         envelope.identifiers = _identifiers(tidy(envelope.identifiers, max_bytes))
@@ -295,8 +310,14 @@ def _learn_kind(event: object) -> Kind:
     name = str.__str__(event) if isinstance(event, str) else ""
     if not _NAME.fullmatch(name):
         raise EventRefusedError("bad_name", "an event is a struct of touchtrail.events or a name such as gift_wrapped")
-    # Not remembered: names may come from anywhere, and a cache that grows is a leak.
-    return _kinds.get(name) or Kind(name, True, CART, None)
+    known = _kinds.get(name)
+    if known is not None:
+        return known
+    kind = Kind(name, True, CART, None)
+    # No more than a shop's own code has: names may come from anywhere, and a cache that grows is a leak.
+    if type(event) is str and len(_kinds) < _MOST_KINDS:
+        _kinds[name] = kind
+    return kind
 
 
 def _kind_of_struct(struct: type[Event]) -> Kind:
@@ -316,3 +337,4 @@ def _shed_class(struct: type[Event]) -> int:
 
 _kinds: dict[object, Kind] = {struct: _kind_of_struct(struct) for struct in VOCABULARY.values()}
 _kinds |= {name: _kinds[struct] for name, struct in VOCABULARY.items()}
+_MOST_KINDS: Final = len(_kinds) + 200

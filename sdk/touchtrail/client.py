@@ -7,7 +7,8 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, suppress
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final, Self
+from math import isnan
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
 import msgspec
 
@@ -17,7 +18,7 @@ from ._envelope import Envelope, encode, kind_of, names_order, new_event_id, now
 from ._limits import EVENT_ID_LENGTH, ID_LENGTH
 from ._plain import tidy
 from .context import Campaign, Consent, Context, Device, Page, current_context, is_about_another, use_context
-from .errors import BY_DESIGN, EventRefusedError, is_thrown_in
+from .errors import BY_DESIGN, EventRefusedError, OptionsError, is_thrown_in
 from .events import CustomerIdentified, Event, PageViewed
 from .options import ADDRESS, Options, assemble, read_variables
 
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
     from ._worker import Health
 
 
+T = TypeVar("T")
+
+
 class Tracker:
     """What ``Client`` and ``AsyncClient`` share: taking events.
 
@@ -38,7 +42,8 @@ class Tracker:
         key: the write key.
         options: instead of the single options; an option that is given as well wins.
         transport: carries requests instead of httpx; for tests and unusual networks.
-        clock: the time of day in epoch seconds, for ``occurred_at`` and ``sent_at``.
+        clock: the time of day in epoch seconds, for ``occurred_at`` and ``sent_at``; where it raises or gives no
+            number, the system's.
         given: any other field of ``Options``.
 
     Raises:
@@ -56,7 +61,7 @@ class Tracker:
         **given: Unpack[GivenOptions],
     ) -> None:
         self.options = _merge(options, url, key, dict(given))
-        self._clock = clock
+        self._clock = clock if clock is time.time else _reliable(clock)
         self._max_event_bytes = self.options.max_event_bytes
         self._delivery = self._deliver(transport)
 
@@ -127,7 +132,9 @@ class Tracker:
             envelope = Envelope(
                 event_id=new_event_id() if event_id is None else _own_id(event_id),
                 name=kind.name,
-                occurred_at=now_text(self._clock()) if occurred_at is None else occurred_text(occurred_at),
+                occurred_at=(now_text(self._clock()) or self._no_time())
+                if occurred_at is None
+                else occurred_text(occurred_at),
                 anonymous_id=anonymous_id
                 if type(anonymous_id) is str and 0 < len(anonymous_id) <= ID_LENGTH
                 else text_id(anonymous_id, "anonymous_id"),
@@ -227,7 +234,15 @@ class Tracker:
 
     def _deliver(self, transport: Transport | None) -> Delivery:
         agent = f"touchtrail-python/{__version__}"
-        return Delivery(self.options, self._spool_folder(), transport=transport, clock=self._clock, user_agent=agent)
+        folder = "" if self.options.memory_only else self._spool_folder()
+        clock = self._clock if self._clock is time.time else _plausible(self._clock)
+        return Delivery(self.options, folder, transport=transport, clock=clock, user_agent=agent)
+
+    def _no_time(self) -> str | None:
+        """Let an event go without a time, which the collector gives it; where everything is checked, refuse it."""
+        if self.options.strict:
+            raise EventRefusedError("bad_time", "the clock shows no time between 2000 and 2100")
+        return None
 
     def _spool_folder(self) -> str:
         from ._outbox import spool_folder
@@ -288,16 +303,12 @@ class AsyncClient(Tracker):
     are awaited."""
 
     async def flush(self, timeout_s: float = 5.0) -> bool:
-        """As ``Client.flush``, without holding up the event loop."""
-        import asyncio
-
-        return await asyncio.to_thread(self._delivery.flush, _seconds(timeout_s))
+        """As ``Client.flush``, without holding up the event loop; whoever cancels it does not wait for it."""
+        return await _in_thread(self._delivery.flush, _seconds(timeout_s))
 
     async def close(self, timeout_s: float | None = None) -> bool:
-        """As ``Client.close``, without holding up the event loop."""
-        import asyncio
-
-        return await asyncio.to_thread(self._delivery.close, None if timeout_s is None else _seconds(timeout_s))
+        """As ``Client.close``, without holding up the event loop; cancelled, it goes on by itself."""
+        return await _in_thread(self._delivery.close, None if timeout_s is None else _seconds(timeout_s))
 
     async def __aenter__(self) -> Self:
         return self
@@ -312,9 +323,71 @@ _LONGEST_WAIT_S: Final = 86_400.0
 
 
 def _merge(options: Options | None, url: str, key: str, given: dict[str, Any]) -> Options:
+    if not isinstance(options, Options | None):
+        raise OptionsError(["options: must be a touchtrail.Options, or None"])
     own = {name: value for name, value in (("url", url), ("key", key)) if value}
     base = {} if options is None else msgspec.structs.asdict(options)
     return assemble(base | given | own, needs=ADDRESS)
+
+
+def _reliable(clock: Callable[[], float]) -> Callable[[], float]:
+    """Return a clock that always gives a number: the system's time where the given clock raises or gives none."""
+
+    def now_s() -> float:
+        try:
+            given = float(clock() + 0.0)  # a text that looks like a number is none
+        # The clock is the shop's.
+        except BaseException as problem:
+            if _is_control_flow(type(problem)) or is_thrown_in(problem):
+                raise
+            return time.time()
+        return time.time() if isnan(given) else given
+
+    return now_s
+
+
+def _plausible(clock: Callable[[], float]) -> Callable[[], float]:
+    """Return a clock for requests and reports, which must have a time: the system's where no event can have this."""
+
+    def now_s() -> float:
+        given = clock()
+        return time.time() if now_text(given) is None else given
+
+    return now_s
+
+
+async def _in_thread(wait: Callable[[T], bool], timeout_s: T) -> bool:
+    """Return what the call returns, made in a thread of its own.
+
+    The event loop's own threads are joined when it ends: there a wait that was cancelled would hold up the program for
+    the rest of its time.
+    """
+    import asyncio
+    import threading
+
+    loop = asyncio.get_running_loop()
+    answer: asyncio.Future[bool] = loop.create_future()
+
+    def settle(result: bool, problem: BaseException | None) -> None:
+        if answer.done():
+            return
+        if problem is None:
+            answer.set_result(result)
+        else:
+            answer.set_exception(problem)
+
+    def run() -> None:
+        result, problem = False, None
+        try:
+            result = wait(timeout_s)
+        except BaseException as raised:  # noqa: BLE001 - raised again where the call is awaited
+            problem = raised
+        # The loop may have ended meanwhile.
+        with suppress(RuntimeError):
+            loop.call_soon_threadsafe(settle, result, problem)
+
+    threading.Thread(target=run, name="touchtrail-wait", daemon=True).start()
+    return await answer
 
 
 def _is_control_flow(kind: type[BaseException]) -> bool:

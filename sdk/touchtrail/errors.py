@@ -90,4 +90,5 @@ def _was_given(frame: FrameType, interrupted: FrameType) -> bool:
     given = [held.get(name) for name in code.co_varnames[: code.co_argcount]]
     if code.co_flags & _TAKES_MORE:
         given += held.get(code.co_varnames[code.co_argcount + code.co_kwonlyargcount], ())
-    return any(isinstance(number, int) and value is interrupted for number, value in pairwise(given))
+    # In this order, and no ``isinstance``: that would ask values of the shop's what they are.
+    return any(value is interrupted and issubclass(type(number), int) for number, value in pairwise(given))

@@ -38,6 +38,10 @@ _LIMITS: Final[dict[str, tuple[float, float]]] = {
     "close_timeout_s": (0, 3_600),
 }
 """Smallest and largest value of each number."""
+_NAME_BYTES: Final = 255
+_DEEPEST_FOLDER: Final = 255
+_PATH_BYTES: Final = 4_000
+"""Of a path; Linux takes 4,095 (PATH_MAX), of which the folder of one collector and key needs a part."""
 
 
 class NamesFields(msgspec.StructMeta):
@@ -61,7 +65,7 @@ class Options(msgspec.Struct, metaclass=NamesFields, frozen=True, kw_only=True, 
             For tests and development.
         memory_only: keep waiting events in memory, not on disk; they are lost with the process.
         spool_dir: folder of the spool; in it there is one folder per collector address and key. None = the
-            user's state directory.
+            user's state directory; for a user without a home, a folder below the system's temporary one.
         max_spool_bytes: how much waiting events may take on disk, over all processes with the same spool.
         max_spool_age_s: how long an event waits at most before it is given up, while the collector cannot be reached
             and some process tries; one that can be reached gets older events too.
@@ -108,8 +112,8 @@ class Options(msgspec.Struct, metaclass=NamesFields, frozen=True, kw_only=True, 
 
     def __post_init__(self) -> None:
         problems = [*_number_problems(self), *_address_problems(self)]
-        if not isinstance(self.spool_dir, str | os.PathLike | None) or self.spool_dir == "":
-            problems.append("spool_dir: give a folder's path, or None for the user's state directory")
+        if self.spool_dir is not None:
+            problems += _folder_problems(self.spool_dir)
         if problems:
             raise OptionsError(problems)
 
@@ -136,11 +140,40 @@ class Options(msgspec.Struct, metaclass=NamesFields, frozen=True, kw_only=True, 
 
 
 def default_spool_dir() -> str:
-    """Return the spool's folder in the user's state directory (XDG Base Directory: ``$XDG_STATE_HOME``)."""
+    """Return the spool's folder in the user's state directory (XDG Base Directory: ``$XDG_STATE_HOME``).
+
+    A user without a home, as containers have them, gets a folder below the system's temporary one.
+    """
     state = os.environ.get("XDG_STATE_HOME", "")
     if not os.path.isabs(state):
-        state = os.path.join(os.path.expanduser("~"), ".local", "state")
+        home = os.path.expanduser("~")
+        if not os.path.isabs(home):
+            return _temporary_spool_dir()
+        state = os.path.join(home, ".local", "state")
     return os.path.join(state, "touchtrail", "spool")
+
+
+def whole_spool_dir(options: Options) -> str:
+    """Return the spool's folder from the root on: the process may go to another folder, its spool must not go along.
+
+    Raises:
+        OptionsError: there can be no such folder.
+    """
+    try:
+        base = default_spool_dir() if options.spool_dir is None else os.fspath(options.spool_dir)
+        folder = os.path.abspath(base)
+    except FileNotFoundError:
+        raise OptionsError(["spool_dir: the current folder is gone; give an absolute path"]) from None
+    if problems := _folder_problems(folder):
+        raise OptionsError(problems)
+    return folder
+
+
+def _temporary_spool_dir() -> str:
+    from tempfile import gettempdir
+
+    user = os.geteuid() if hasattr(os, "geteuid") else "user"
+    return os.path.join(gettempdir(), f"touchtrail-{user}", "spool")
 
 
 def assemble(values: Mapping[str, Any], problems: Iterable[str] = (), *, needs: Iterable[str] = ()) -> Options:
@@ -240,12 +273,32 @@ def _number_problems(options: Options) -> list[str]:
     return problems
 
 
+def _folder_problems(folder: object) -> list[str]:
+    """Return what keeps a path from ever being a folder: the disk would say so at each event, with nobody to tell."""
+    path = os.fspath(folder) if isinstance(folder, str | os.PathLike) else None
+    if not isinstance(path, str) or not path:
+        return ["spool_dir: give a folder's path, or None for the user's state directory"]
+    try:
+        raw = os.fsencode(path)
+    except UnicodeEncodeError:
+        raw = b"\0"
+    if b"\0" in raw:
+        return ["spool_dir: holds a character that no path can hold; give a path such as /var/spool/shop"]
+    parts = raw.split(os.fsencode(os.sep))
+    if len(raw) > _PATH_BYTES or len(parts) > _DEEPEST_FOLDER or len(max(parts, key=len)) > _NAME_BYTES:
+        limits = f"{_PATH_BYTES} bytes, {_DEEPEST_FOLDER} levels and {_NAME_BYTES} bytes a name"
+        return [f"spool_dir: too long or too deep, at most {limits}; give a shorter path such as /var/spool/shop"]
+    return []
+
+
 def _address_problems(options: Options) -> list[str]:
     problems = []
     if not isinstance(options.url, str) or not isinstance(options.key, str):
         return ["url, key: must be text"]
     if options.url and not _is_address(options.url):
         problems.append("url: must be an http or https address such as https://collect.shop.example")
+    elif "@" in options.url.partition("//")[2].partition("/")[0]:
+        problems.append("url: must be without user and password; the write key goes into key")
     if options.key and not (options.key.isascii() and options.key.isprintable() and " " not in options.key):
         problems.append("key: must be printable ASCII without spaces, as `touchtrail keys create` prints it")
     return problems

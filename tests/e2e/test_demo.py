@@ -22,6 +22,19 @@ def test_the_demo_delivers_everything_and_its_books_agree_with_the_truth(tmp_pat
     orders, revenue = truth.removeprefix("Orders: ").split(". Net revenue: ")
     assert orders.split(" of ")[0] == orders.split(" of ")[1]
     assert revenue.rstrip(".").split(" of ")[0] == revenue.rstrip(".").split(" of ")[1]
+    told = re.search(
+        r"The stories brought (\d+) of the (\d+) orders above, and ([\d.,]+) of the ([\d.,]+)", done.stdout
+    )
+    assert told, "why the reports have more than the truth is said before it"
+    assert int(told[2]) - int(told[1]) == int(orders.split(" of ")[0])
+    assert to_cents(told[4]) - to_cents(told[3]) == to_cents(revenue.rstrip(".").split(" of ")[0])
+    people = re.search(r"Hence ([\d,]+) people in the reports for the 200 simulated", done.stdout)
+    reached = re.search(r"people with a touchpoint +([\d,]+)", done.stdout)
+    assert people and reached and people[1] == reached[1]  # noqa: PT018 - one question
+
+
+def to_cents(text: str) -> int:
+    return int(re.sub("[.,]", "", text))
 
 
 def test_the_demo_does_not_touch_a_database_that_is_there(tmp_path: Path) -> None:

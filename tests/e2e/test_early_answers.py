@@ -169,8 +169,107 @@ def test_a_request_has_one_host(collector: Serving, path: str, hosts: list[str])
     assert (parse(answer)[0], parse(answer)[2]["code"]) == (400, "malformed_request")
 
 
-def test_an_old_client_need_not_name_a_host_and_is_nobodys_then(collector: Serving) -> None:
-    assert parse(exchange(collector, "GET /healthz HTTP/1.0", [], b""))[0] == 421
+@pytest.mark.parametrize("path", ["/healthz", "/readyz"])
+def test_an_old_client_need_not_name_a_host_to_ask_how_we_are(collector: Serving, path: str) -> None:
+    assert parse(exchange(collector, f"GET {path} HTTP/1.0", [], b""))[0] == 200
+    assert parse(exchange(collector, f"GET {path} HTTP/1.0", ["Host: evil.example"], b""))[0] == 421
+    assert parse(exchange(collector, f"GET {path} HTTP/1.0", ["Host:"], b""))[0] == 421
+    assert parse(exchange(collector, f"GET {path} HTTP/1.1", [], b""))[0] == 400
+
+
+@pytest.mark.parametrize("path", ["/v1/events", "/v1/events/validate", "/v1/batch"])
+def test_nor_to_send_events(collector: Serving, path: str) -> None:
+    body = b'{"event_id": "old", "name": "page_viewed", "anonymous_id": "a"}'
+    headers = [f"Authorization: Bearer {collector.key}", f"Content-Length: {len(body)}"]
+    status, _, told = parse(exchange(collector, f"POST {path} HTTP/1.0", headers, body))
+    # The last one is of another protocol, and says so in its own words.
+    assert (status, told.get("rejected")) == (200, []) or (path == "/v1/batch" and status in (400, 401))
+    assert parse(exchange(collector, f"POST {path} HTTP/1.0", [*headers, "Host: evil.example"], body))[0] == 421
+
+
+@pytest.mark.parametrize("path", ["/", "/metrics", "/openapi.json", "/sign-in", "/api/v1/reports/overview", "/nowhere"])
+def test_everything_else_is_told_to_nobody_who_names_no_host(collector: Serving, path: str) -> None:
+    status, _, error = parse(exchange(collector, f"GET {path} HTTP/1.0", [], b""))
+    assert (status, error["code"]) == (421, "wrong_host")
+    assert "send a Host header" in error["message"]
+
+
+def end_early(collector: Serving, *parts: str | bytes) -> bytes:
+    """Send no more than this, say so, and return what came back."""
+    with collector.connect() as sock:
+        sock.sendall(b"".join(part if isinstance(part, bytes) else part.encode() for part in parts))
+        sock.shutdown(socket.SHUT_WR)
+        return read_to_end(sock)
+
+
+@pytest.mark.parametrize("key", ["{key}", "wrong"])
+@pytest.mark.parametrize("came", [0, 1, 99])
+@pytest.mark.parametrize("more", ["", "Connection: close\r\n", "Connection: Upgrade\r\nUpgrade: h2c\r\n"])
+def test_a_body_that_ends_early_is_answered_to_who_still_reads(
+    collector: Serving, came: int, more: str, key: str
+) -> None:
+    head = f"POST /v1/events HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {key}\r\n{more}"
+    answer = end_early(collector, head.format(key=collector.key), "Content-Length: 100\r\n\r\n", b"x" * came)
+    assert answer.count(b"HTTP/1.1 ") == 1
+    status, headers, error = parse(answer)
+    if key == "wrong" and status == 401:  # was answered by its headers alone
+        return
+    assert (status, error["code"], headers["connection"]) == (400, "malformed_request", "close")
+    assert f"the body ended after {came} of 100 bytes" in error["message"]
+
+
+@pytest.mark.parametrize("body", [b"", b"5\r\nab", b"5\r\nabcde\r\n", b"5\r\nabcde\r\n0\r\n"])
+def test_so_is_one_in_chunks(collector: Serving, body: bytes) -> None:
+    head = f"POST /v1/events HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {collector.key}\r\n"
+    status, _, error = parse(end_early(collector, head, "Transfer-Encoding: chunked\r\n\r\n", body))
+    assert (status, error["code"]) == (400, "malformed_request")
+    assert "the body ended before its last chunk" in error["message"]
+
+
+@pytest.mark.parametrize("is_chunked", [False, True], ids=["with length", "chunked"])
+def test_what_came_whole_before_a_body_that_ends_early_is_answered_first(collector: Serving, is_chunked: bool) -> None:
+    before = read_cuts(collector, "half_body")
+    event = b'{"event_id": "before", "name": "page_viewed", "anonymous_id": "a"}'
+    head = f"POST /v1/events HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {collector.key}\r\n".encode()
+    framing, body = b"Content-Length: %d\r\n\r\n" % len(event), event
+    if is_chunked:
+        framing, body = b"Transfer-Encoding: chunked\r\n\r\n", chunked(event)
+    answers = end_early(collector, (head + framing + body) * 3, head, framing, body[:-10])
+    assert answers.count(b"HTTP/1.1 200") == 3
+    assert answers.count(b"HTTP/1.1 ") == 4
+    status, _, error = parse(answers[answers.rindex(b"HTTP/1.1 ") :])
+    assert (status, error["message"].partition(";")[0][:14]) == (400, "the body ended")
+    assert read_cuts(collector, "half_body") == before + 1
+
+
+def read_cuts(collector: Serving, reason: str) -> float:
+    time.sleep(1.1)  # within a second the same answer is given again
+    return collector.metrics()["touchtrail_connections_cut_total"].get((reason,), 0)
+
+
+def test_a_request_that_was_answered_before_its_body_is_answered_once(collector: Serving) -> None:
+    with collector.connect() as sock:
+        sock.sendall(b"POST /nowhere HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 100\r\n\r\nabc")
+        answer = sock.recv(65_536)
+        sock.shutdown(socket.SHUT_WR)
+        answer += read_to_end(sock)
+    assert answer.count(b"HTTP/1.1 ") == 1
+    assert parse(answer)[0] == 404
+
+
+def test_the_log_names_the_network_of_what_is_no_http_a_few_times(collector: Serving) -> None:
+    before = read_cuts(collector, "malformed")
+    for _ in range(50):
+        with collector.connect("127.7.7.7") as sock:
+            sock.sendall(b"complete nonsense\r\n\r\n")
+            assert parse(read_to_end(sock))[0] == 400
+    assert read_cuts(collector, "malformed") == before + 50
+    log = collector.errors.read_text()
+    lines = [line for line in log.splitlines() if "127.7.7.0" in line]
+    assert 1 <= len(lines) <= 3
+    assert all("400 malformed_request: this is no HTTP/1.1 request" in line for line in lines)
+    assert "127.7.7.7" not in log
+    assert "Invalid HTTP request" not in log
 
 
 def test_who_never_stops_sending_is_listened_to_for_two_seconds_and_not_for_more(collector: Serving) -> None:

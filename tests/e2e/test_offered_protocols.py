@@ -12,13 +12,23 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 import pytest
-from test_slow_clients import HOST, PARSERS, Serving, read_answer, serving
+from test_slow_clients import HOST, PARSERS, Serving, parse, read_answer, read_to_end, serving
 
 from accounting import read_door
 from shop_events import wire_event
 
 H2C = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA\r\n"
 WEBSOCKET = b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: x3JJ==\r\n"
+
+ENDING = {
+    "close first": b"Connection: close, Upgrade\r\n",
+    "close last": b"Connection: Upgrade, close\r\n",
+    "two headers": b"Connection: close\r\nConnection: Upgrade\r\n",
+    "two headers, close last": b"Connection: upgrade\r\nConnection: Close\r\n",
+    "with more": b"Connection: Upgrade, HTTP2-Settings, close\r\nHTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA\r\n",
+}
+AT_ONCE_S = 5.0
+"""A busy machine's; whoever waited for a body that is there would wait for three times as long."""
 
 
 @pytest.fixture(scope="module", params=PARSERS)
@@ -29,13 +39,15 @@ def collector(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
     assert "Traceback" not in running.errors.read_text()
 
 
-def post(collector: Serving, event_id: str, offer: bytes, *, is_chunked: bool = False) -> tuple[bytes, bytes]:
+def post(
+    collector: Serving, event_id: str, offer: bytes, *, is_chunked: bool = False, version: str = "1.1"
+) -> tuple[bytes, bytes]:
     """Return a request's headers and its body."""
     body = json.dumps(wire_event(event_id)).encode()
     framing = b"Transfer-Encoding: chunked\r\n" if is_chunked else b"Content-Length: %d\r\n" % len(body)
     if is_chunked:
         body = b"5\r\n%b\r\n%x\r\n%b\r\n0\r\n\r\n" % (body[:5], len(body) - 5, body[5:])
-    head = f"POST /v1/events HTTP/1.1\r\nAuthorization: Bearer {collector.key}\r\n".encode()
+    head = f"POST /v1/events HTTP/{version}\r\nAuthorization: Bearer {collector.key}\r\n".encode()
     return head + HOST + framing + offer + b"\r\n", body
 
 
@@ -60,6 +72,50 @@ def test_events_come_in_whatever_else_is_offered(
     assert read_door(collector.db).accepted == before + 2
 
 
+@pytest.mark.parametrize("protocol", [b"h2c", b"websocket"], ids=["h2c", "websocket"])
+@pytest.mark.parametrize("connection", ENDING)
+@pytest.mark.parametrize(
+    ("version", "is_chunked"), [("1.1", False), ("1.1", True), ("1.0", False)], ids=["length", "chunked", "HTTP 1.0"]
+)
+@pytest.mark.parametrize("cuts", [(), (0, 1, 30)], ids=repr)
+def test_events_come_in_at_once_where_the_connection_is_to_end_with_them(
+    collector: Serving, protocol: bytes, connection: str, version: str, is_chunked: bool, cuts: tuple[int, ...],
+    request: pytest.FixtureRequest,
+) -> None:  # fmt: skip
+    offer = ENDING[connection] + b"Upgrade: " + protocol + b"\r\n"
+    head, body = post(collector, request.node.callspec.id, offer, is_chunked=is_chunked, version=version)
+    places = [0, *(len(head) + cut for cut in cuts), len(head + body)]
+    with collector.connect() as sock:
+        began = time.monotonic()
+        for start, end in pairwise(places):
+            sock.sendall((head + body)[start:end])
+            if cuts:
+                time.sleep(0.02)
+        status, headers, ack = parse(read_to_end(sock))
+    assert (status, ack) == (200, {"accepted": 1, "duplicates": 0, "rejected": []})
+    assert headers["connection"] == "close"
+    assert time.monotonic() - began < AT_ONCE_S
+
+
+@pytest.mark.parametrize("connection", [b"Upgrade", b"keep-alive, Upgrade"])
+def test_the_version_that_ends_its_connections_by_itself_may_offer_too(collector: Serving, connection: bytes) -> None:
+    offer = b"Connection: " + connection + b"\r\nUpgrade: h2c\r\n"
+    event_id = f"old-{connection.decode()}"
+    with collector.connect() as sock:
+        sock.sendall(b"".join(post(collector, event_id, offer, version="1.0")))
+        assert parse(read_to_end(sock))[2]["accepted"] == 1
+
+
+@pytest.mark.parametrize("is_chunked", [False, True], ids=["with length", "chunked"])
+def test_nothing_is_answered_behind_an_offer_that_was_to_be_the_last(collector: Serving, is_chunked: bool) -> None:
+    offer = ENDING["close first"] + b"Upgrade: h2c\r\n"
+    first = b"".join(post(collector, f"last-{is_chunked}", offer, is_chunked=is_chunked))
+    with collector.connect() as sock:
+        sock.sendall(first + b"".join(post(collector, f"behind-last-{is_chunked}", b"")) * 3)
+        answers = read_to_end(sock)
+    assert (answers.count(b"HTTP/1.1 "), answers.count(b"HTTP/1.1 200")) == (1, 1)
+
+
 def test_requests_behind_one_with_an_offer_are_read_from_where_its_body_ends(collector: Serving) -> None:
     requests = [
         b"".join(post(collector, f"behind-{number}", H2C if number % 2 else b"", is_chunked=number % 3 == 1))
@@ -73,9 +129,13 @@ def test_requests_behind_one_with_an_offer_are_read_from_where_its_body_ends(col
 
 def test_a_request_without_a_body_is_answered_and_the_connection_goes_on(collector: Serving) -> None:
     with collector.connect() as sock:
-        for offer in (WEBSOCKET, H2C, b""):
+        for offer in (WEBSOCKET, H2C, b"", ENDING["close first"] + b"Upgrade: h2c\r\n"):
             sock.sendall(b"GET /healthz HTTP/1.1\r\n" + HOST + offer + b"\r\n")
             assert read_answer(sock)[0] == 200
+
+
+def test_offers_leave_the_log_alone(collector: Serving) -> None:
+    assert "upgrade" not in collector.errors.read_text().lower()
 
 
 def test_curl_that_would_rather_speak_http_2_delivers(collector: Serving) -> None:

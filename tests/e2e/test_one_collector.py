@@ -136,7 +136,7 @@ def test_no_command_writes_or_copies_by_a_hard_link(tmp_path: Path, capsys: pyte
             assert (code, err.count("\n"), "hard link" in err) == (1, 1, True), (arguments, err)
         assert {path.name for path in other.parent.iterdir()} <= {"hard.db", "hard.db.lock"}
         main(["doctor", "--db", str(collector.db)])
-        assert "1 other name(s)" in capsys.readouterr().out
+        assert "1 other name (hard link)" in capsys.readouterr().out
         sender.send()
         # By its own name all goes on, and so does the next start once the other name is gone.
         assert main(["report", "overview", "--db", str(collector.db)]) == 0

@@ -126,7 +126,7 @@ def test_a_link_in_another_sites_page_lets_in_and_later_links_find_the_session(
         assert page.url == f"{collector.url}/"
         page.goto(f"http://localhost:{port}/")
         page.click("#link")
-        assert "has been used" in page.inner_text("[role=alert]")
+        assert "is not known here" in page.inner_text("[role=alert]")
 
 
 def test_no_page_of_another_origin_signs_out_or_reads(browser: Browser, collector: RunningCollector) -> None:

@@ -39,5 +39,6 @@ def test_the_truth_is_printed_whole_in_a_narrow_terminal() -> None:
     assert "…" not in shown
     assert (shown.count("1,234,567.89"), shown.count("12.5 %")) == (7, 7)
     assert shown.count("(no contact)") == shown.count("Paid Search") > 1
+    assert "without the stories" in shown
     for name in MODELS:
         assert f"\n{name.replace('_', ' ')} " in shown

@@ -22,11 +22,12 @@ from touchtrail_collector.cli.doctor import doctor
 from touchtrail_collector.host import PluginHost, PluginInfo
 from touchtrail_collector.services.collector import Collector
 from touchtrail_collector.services.derivation_rules import rules_of
-from touchtrail_collector.services.doctor import Finding, RunningCollector, Surroundings, examine
+from touchtrail_collector.services.doctor import Finding, RunningCollector, Surroundings, examine, tell_keys
 from touchtrail_collector.services.machine import clock_state, waiting_spools
 from touchtrail_collector.settings import ServerSettings, Settings, StoreSettings
 from touchtrail_collector.store.engine import RejectRow
 from touchtrail_collector.store.sqlite.condition import sample_ids
+from touchtrail_collector.store.sqlite.glance import remove_empty_log
 from touchtrail_collector.store.sqlite.migrations import MIGRATIONS
 from touchtrail_collector.store.sqlite.reader import open_reader
 from touchtrail_collector.store.sqlite.store import now_ms
@@ -79,9 +80,65 @@ def test_a_sound_database_passes_every_check(db: Path, default_host: PluginHost)
 
 
 def test_nothing_is_changed(db: Path, default_host: PluginHost) -> None:
-    before = hashlib.sha256(db.read_bytes()).digest()
+    before = hashlib.sha256(db.read_bytes()).digest(), db.stat().st_mtime_ns, set(db.parent.iterdir())
     examine(around(db, default_host), thorough=True)
-    assert hashlib.sha256(db.read_bytes()).digest() == before
+    assert (hashlib.sha256(db.read_bytes()).digest(), db.stat().st_mtime_ns, set(db.parent.iterdir())) == before
+
+
+def test_a_copy_that_was_never_served_gets_nothing_beside_it_either(db: Path, default_host: PluginHost) -> None:
+    copy = db.with_name("copy.db")
+    shutil.copy(db, copy)
+    before = set(db.parent.iterdir())
+    examine(around(copy, default_host))
+    assert set(db.parent.iterdir()) == before
+
+
+def test_the_log_of_a_crash_is_read_and_stays(db: Path, default_host: PluginHost) -> None:
+    store_settings = Settings(store=StoreSettings(db=db))
+    collector = Collector(store_settings, default_host, starts_projector=False)
+    store(collector, [wire_event("newest")])
+    crashed = db.with_name("crashed.db")
+    shutil.copy(db, crashed)
+    shutil.copy(f"{db}-wal", f"{crashed}-wal")
+    collector.close()
+    log = Path(f"{crashed}-wal").read_bytes()
+    finding = found(examine(around(crashed, default_host)), "derived")
+    assert "1 event is derived when the collector starts" in finding.message
+    assert (Path(f"{crashed}-wal").read_bytes(), len(log) > 0) == (log, True)
+
+
+def test_a_running_collectors_log_is_left_alone(db: Path, default_host: PluginHost) -> None:
+    collector = Collector(Settings(store=StoreSettings(db=db)), default_host, starts_projector=False)
+    try:
+        remove_empty_log(db)
+        examine(around(db, default_host))
+        store(collector, [wire_event("after")])
+        assert Path(f"{db}-wal").stat().st_size > 0
+    finally:
+        collector.close()
+    with closing(open_reader(db)) as reader:
+        assert reader.execute("SELECT count(*) FROM events").fetchone() == (41,)
+
+
+KEYS = {
+    (1, 0): ("ok", "1 valid write key, in use"),
+    (3, 0): ("ok", "3 valid write keys, all in use"),
+    (1, 1): ("warning", "the only write key was never used"),
+    (3, 1): ("warning", "1 of 3 write keys was never used"),
+    (3, 2): ("warning", "2 of 3 write keys were never used"),
+}
+
+
+@pytest.mark.parametrize("numbers", KEYS)
+def test_keys_are_told_in_a_sentence_that_fits_their_number(numbers: tuple[int, int]) -> None:
+    finding = tell_keys(*numbers)
+    assert (finding.state, finding.message) == KEYS[numbers]
+
+
+def test_events_that_were_not_looked_up_are_no_finding(tmp_path: Path, default_host: PluginHost) -> None:
+    path = tmp_path / "new.db"
+    Collector(Settings(store=StoreSettings(db=path)), default_host, starts_projector=False).close()
+    assert "ids" not in {finding.check for finding in examine(around(path, default_host))}
 
 
 def damage(db: Path) -> None:
@@ -127,7 +184,11 @@ PLANTED: dict[str, tuple[Callable[[Path], object], str, str, str]] = {
     "a revoked key": (lambda db: change(db, "UPDATE keys SET revoked_at = 1"), "keys", "warning", "no valid write key"),
     "an expired key": (lambda db: change(db, "UPDATE keys SET expires_at = 1"), "keys", "warning", "no valid write key"),
     "an unused key": (lambda db: change(db, "UPDATE keys SET last_used_at = NULL"), "keys", "warning", "never used"),
-    "a reject": (reject, "quarantine", "warning", "1 rejects wait"),
+    "a reject": (reject, "quarantine", "warning", "1 reject waits"),
+    "an event not derived": (
+        lambda db: change(db, "UPDATE meta SET value = '39' WHERE name = 'derived_seq'"),
+        "derived", "ok", "1 event is derived when the collector starts",
+    ),
     "other rules": (
         lambda db: change(db, "UPDATE meta SET value = 'others' WHERE name = 'derived_by'"),
         "derived", "warning", "touchtrail rebuild",

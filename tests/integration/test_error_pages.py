@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
+from markupsafe import escape
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -117,13 +118,50 @@ def test_a_name_that_is_not_ours_gets_a_page_that_says_what_to_set(collector: Co
     assert ask(app, "GET", "/", base="http://collect.shop.example").json()["code"] == "wrong_host"
 
 
-@pytest.mark.parametrize("path", ["/v1/events", "/api/v1/reports/overview", "/api/v1/reports/nothing", "/v1/nothing"])
+REPORT_PATHS = ["/api/v1/reports/overview", "/api/v1/reports/nothing"]
+
+
+@pytest.mark.parametrize("path", ["/v1/events", "/api/v1/admin/nothing", "/v1/nothing", *REPORT_PATHS])
 def test_programs_and_api_paths_get_json_whatever_they_accept(collector: Collector, path: str) -> None:
     app = create_app(collector)
-    for headers in (HTML, {}, {"accept": "*/*"}, {"accept": "application/json"}):
+    token = HTML | {"authorization": "Bearer ttr_nonsense"}
+    for headers in (token if path in REPORT_PATHS else HTML, {}, {"accept": "*/*"}, {"accept": "application/json"}):
         answer = ask(app, "GET", path, headers=headers)
         assert answer.status_code in (401, 404, 405)
         assert set(answer.json()) >= {"code", "message"}
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "code", "english", "german"),
+    [
+        ("overview?start=yesterday", 400, "invalid_parameter", "This report cannot be made like that",
+         "So lässt sich der Bericht nicht erstellen"),
+        ("overview?%3Cscript%3E=1", 400, "invalid_parameter", "This report cannot be made like that",
+         "So lässt sich der Bericht nicht erstellen"),
+        ("nothing", 404, "unknown_report", "There is no such report", "Diesen Bericht gibt es nicht"),
+    ],
+)  # fmt: skip
+def test_a_report_that_a_browser_opened_fails_with_a_page(
+    collector: Collector, path: str, status: int, code: str, english: str, german: str
+) -> None:
+    app = create_app(collector)
+    headers = {"cookie": signed_in(collector)["cookie"], "sec-fetch-mode": "navigate"}
+    answer = ask(app, "GET", f"/api/v1/reports/{path}", headers=headers | HTML)
+    check_page(answer, status, english, code)
+    check_page(ask(app, "GET", f"/api/v1/reports/{path}", headers=headers | HTML | GERMAN), status, german, code)
+    assert "<script" not in answer.text
+    told = ask(app, "GET", f"/api/v1/reports/{path}", headers=headers).json()
+    assert told["code"] == code
+    if code == "invalid_parameter":
+        assert escape(told["message"]) in answer.text, "what does not fit, and where"
+
+
+def test_a_report_opened_by_who_is_not_signed_in_is_a_page_with_a_way_there(collector: Collector) -> None:
+    app = create_app(collector)
+    answer = ask(app, "GET", "/api/v1/reports/overview", headers=HTML)
+    check_page(answer, 401, "You are not signed in", "unknown_token")
+    answer = ask(app, "GET", "/api/v1/reports/overview", headers=HTML | GERMAN)
+    check_page(answer, 401, "Sie sind nicht angemeldet", "unknown_token")
 
 
 async def fail(request: Request) -> Response:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import re
 import threading
@@ -11,11 +10,11 @@ from collections.abc import Callable
 from html.parser import HTMLParser
 from typing import Any
 
-import httpx
 import pytest
 from argon2 import PasswordHasher
 
 from in_process_http import Application
+from sign_in_browser import FORM, OWN_PAGE, Browser, code_of
 from signed_in import signed_in
 from touchtrail_collector.host import PluginHost
 from touchtrail_collector.services.admin import run_operation
@@ -31,47 +30,6 @@ from touchtrail_plugins.models import linear
 PASSWORD = "four words in a row"
 HASH = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash(PASSWORD)
 """Cheaper than ours: what is verified says itself how."""
-
-FORM = {"content-type": "application/x-www-form-urlencoded"}
-OWN_PAGE = {"sec-fetch-site": "same-origin", "origin": "null"}
-HTML = {"accept": "text/html,application/xhtml+xml"}
-
-
-class Browser:
-    """Keeps cookies, asks one application again and again, and follows nothing."""
-
-    def __init__(self, collector: Collector, base: str = "http://127.0.0.1", client: str = "198.51.100.7") -> None:
-        self.collector = collector
-        self.base = base
-        self.cookies = httpx.Cookies()
-        self._app = create_app(collector)
-        self._client = client
-
-    def ask(self, method: str, path: str, *, client: str | None = None, **given: Any) -> httpx.Response:
-        async def run() -> httpx.Response:
-            transport = httpx.ASGITransport(
-                self._app, raise_app_exceptions=False, client=(client or self._client, 4711)
-            )
-            async with httpx.AsyncClient(transport=transport, base_url=self.base, cookies=self.cookies) as asking:
-                answer = await asking.request(method, path, **given)
-                self.cookies = asking.cookies
-                return answer
-
-        return asyncio.run(run())
-
-    def open(self, path: str, **headers: str) -> httpx.Response:
-        return self.ask("GET", path, headers=HTML | headers)
-
-    def submit(self, path: str, fields: dict[str, str], **headers: str) -> httpx.Response:
-        return self.ask("POST", path, data=fields, headers=HTML | OWN_PAGE | headers)
-
-    def sign_in(self) -> httpx.Response:
-        return self.submit("/sign-in", {"token": self.collector.sessions.issue_link()})
-
-    def csrf_token(self) -> str:
-        found = re.search(r'name="csrf_token" value="(\w+)"', self.open("/").text)
-        assert found
-        return found[1]
 
 
 @pytest.fixture
@@ -93,10 +51,6 @@ class Tags(HTMLParser):
         self.attributes += attrs
 
 
-def code_of(answer: httpx.Response) -> tuple[int, str]:
-    return answer.status_code, answer.json()["code"]
-
-
 def test_a_link_opens_a_page_whose_button_lets_in_once(browser: Browser) -> None:
     link = browser.collector.sessions.issue_link()
     for _ in range(3):  # a program that previews links, and somebody who reloads
@@ -107,10 +61,10 @@ def test_a_link_opens_a_page_whose_button_lets_in_once(browser: Browser) -> None
     assert (done.status_code, done.headers["location"]) == (303, "/")
     assert browser.open("/").status_code == 200
     again = Browser(browser.collector)
-    assert "has been used" in again.open(f"/sign-in?token={link}").text
+    assert "is not known here (used, older" in again.open(f"/sign-in?token={link}").text
     refused = again.submit("/sign-in", {"token": link})
     assert (refused.status_code, "set-cookie" in refused.headers) == (401, False)
-    assert "has been used" in refused.text
+    assert "is not known here (used, older" in refused.text
 
 
 def test_a_new_collector_is_opened_by_a_link_alone(browser: Browser) -> None:
@@ -417,6 +371,25 @@ def test_pages_show_what_is_stored_as_text_and_allow_nothing_but_their_own_style
     assert tags.names > {"html", "form", "button"}
     assert "&lt;script&gt;alert(1)" in pages[-1].text
     assert (pages[-2].text.count('lang="en"') > 0, "Abmelden" in pages[-1].text) == (True, True)
+
+
+@pytest.mark.parametrize(
+    ("name", "heading", "title"),
+    [("default", "Berichte", "Berichte"), ("Schuhhaus", "Berichte · Schuhhaus", "Schuhhaus")],
+    ids=["no name was set", "a name"],
+)
+def test_the_first_page_is_headed_by_the_shops_name_where_one_was_set(
+    tmp_path: Any, default_host: PluginHost, name: str, heading: str, title: str
+) -> None:
+    settings = Settings(store=StoreSettings(db=tmp_path / "x.db"), shop=ShopSettings(name=name))
+    collector = Collector(settings, default_host, starts_projector=False)
+    try:
+        browser = Browser(collector)
+        browser.sign_in()
+        text = browser.open("/?lang=de").text
+    finally:
+        collector.close()
+    assert (f"<h1>{heading}</h1>" in text, f"<title>{title} · touchtrail</title>" in text) == (True, True)
 
 
 def test_every_report_is_linked_and_the_link_answers(open_collector: Callable[..., Collector]) -> None:

@@ -7,6 +7,7 @@ import os
 import sqlite3
 import stat
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -195,6 +196,34 @@ def test_the_glance_of_another_command_keeps_nobody_out(tmp_path: Path) -> None:
         looking.join()
 
 
+def test_a_lock_whose_file_comes_and_goes_is_held_by_one_at_a_time(tmp_path: Path) -> None:
+    """The file of a lock is removed from what is refused: who waited for that one must not think that it has it."""
+    path = tmp_path / "text.db"
+    path.write_text("no database")
+    holders: list[int] = []
+    most: list[int] = []
+
+    def come_and_go() -> None:
+        for _ in range(200):
+            lock = FileLock(path)
+            try:
+                lock.take()
+            except DatabaseLocked:
+                continue
+            holders.append(1)
+            most.append(len(holders))
+            time.sleep(0)
+            holders.pop()
+            lock.release()
+
+    threads = [threading.Thread(target=come_and_go) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (max(most), len(most) > 100) == (1, True)
+
+
 def test_nobody_else_may_read_the_files(tmp_path: Path) -> None:
     before = os.umask(0)
     try:
@@ -223,7 +252,7 @@ def test_what_cannot_be_opened_is_said_in_one_line(tmp_path: Path) -> None:
         SqliteStore(tmp_path / "missing" / "shop.db")
     text = tmp_path / "notes.db"
     text.write_text("these are my notes, not a database\n" * 100)
-    with pytest.raises(StoreError, match="is it a touchtrail database"):
+    with pytest.raises(StoreError, match="name another file with --db"):
         SqliteStore(text)
     assert text.read_text().startswith("these are my notes")
     assert not FileLock(text).is_held()

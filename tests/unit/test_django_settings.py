@@ -98,7 +98,29 @@ def test_any_dict_is_read_or_each_of_its_strangers_is_named(values: dict[str, ob
         read_configuration(values | ADDRESS)
     except OptionsError as error:
         problems = error.problems
-    assert {f"{name}: no such option" for name in strangers} == {text for text in problems if "no such option" in text}
+    named = {text.rpartition(": no such option")[0] for text in problems if ": no such option" in text}
+    assert named == strangers
+
+
+@pytest.mark.parametrize(
+    ("values", "problem"),
+    [
+        ({"urll": "x"}, "urll: no such option; did you mean url?"),
+        ({"visitorid": "never"}, "visitorid: no such option; did you mean visitor_id?"),
+        ({"browserkey": "b"}, "browserkey: no such option; did you mean browser_key?"),
+        ({"visitor_id": "always"}, "visitor_id: must be one of with_consent, unless_refused, never"),
+        ({"landings": "no"}, "landings: must be True or False"),
+        ({"cookie_max_age_s": "1"}, "cookie_max_age_s: must be between 1 and 34128000 (13 months)"),
+        ({"own_hosts": [7]}, "own_hosts: must be a tuple of texts"),
+        ({"track_sign_in": "yes"}, "track_sign_in: must be True or False"),
+        ({"browser_key": 7}, "browser_key: must be text"),
+    ],
+    ids=str,
+)
+def test_the_check_names_the_option_meant_and_what_a_value_may_be(values: dict[str, object], problem: str) -> None:
+    with override_settings(TOUCHTRAIL=ADDRESS | values, MIDDLEWARE=MIDDLEWARE):
+        found = run_checks(tags=["touchtrail"])
+    assert [message.msg for message in found if message.id == "touchtrail.E002"] == [f"TOUCHTRAIL: {problem}"]
 
 
 @pytest.mark.parametrize("values", [{"disabled": True}, {"capture": True}])

@@ -164,6 +164,11 @@ def test_a_batch_that_is_itself_damaged_stays_unreadable(body: bytes) -> None:
     assert caught.value.code == "invalid_json"
 
 
+def test_bytes_that_are_no_text_are_said_to_be_that() -> None:
+    (reject,) = prepare(b'{"events":[{"event_id":"x","name":"own","anonymous_id":"\xff"}]}').rejected
+    assert reject.message == "the event is not JSON: it is not UTF-8 text"
+
+
 def test_too_many_events_are_too_many_whatever_is_wrong_with_one() -> None:
     for body in (b"[" + b"{}," * 2_500 + b"\x01]", b'{"events":[' + b"{}," * 2_500 + b'{"a":"\x01"}]}'):
         with pytest.raises(BodyUnreadable) as caught:

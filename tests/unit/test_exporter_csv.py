@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -61,11 +63,14 @@ def test_a_yen_has_no_decimals() -> None:
     assert export(ORDERS[2:], [(150, "JPY")]).endswith(b"150,JPY\r\n")
 
 
+CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]|\r(?!\n)")
+
+
 @pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r"], ids=["equals", "plus", "minus", "at", "tab", "cr"])
 @pytest.mark.parametrize("kind", ["text", "integer", "real", "boolean", "time", "money"])
 def test_text_that_a_spreadsheet_would_run_is_neutralised_in_every_column(start: str, kind: Any) -> None:
     data = export((Column("cell", kind), Column("currency")), [(f"{start}cmd|' /C calc'!A0", "EUR")])
-    assert read(data)[0]["cell"] == f"'{start}cmd|' /C calc'!A0"
+    assert read(data)[0]["cell"] == "'" + start.replace("\r", "\\u000d") + "cmd|' /C calc'!A0"
 
 
 def test_a_column_name_is_neutralised_too() -> None:
@@ -92,14 +97,34 @@ def test_values_of_their_kind_stay_what_they_are(kind: Any, value: Any, cell: st
 
 
 @given(st.lists(st.tuples(st.text(), st.text())))
-def test_any_text_comes_back(rows: list[tuple[str, str]]) -> None:
+def test_any_text_comes_back_with_its_control_characters_to_be_seen(rows: list[tuple[str, str]]) -> None:
     back = read(export((Column("a"), Column("b")), rows))
     expected = [{"a": written(a), "b": written(b)} for a, b in rows]
     assert back == expected
 
 
 def written(text: str) -> str:
-    return "'" + text if text[:1] in {"=", "+", "-", "@", "\t", "\r"} else text
+    shown = CONTROL.sub(lambda sign: f"\\u{ord(sign[0]):04x}", text)
+    return "'" + shown if text[:1] in {"=", "+", "-", "@", "\t", "\r"} else shown
+
+
+@pytest.mark.parametrize(
+    "sign", ["\0", "\a", "\x1b", "\r", "\x7f", "\x85", "\x9b", "\u202a", "\u202e", "\u2066", "\u2069"]
+)
+def test_nothing_in_a_cell_or_a_columns_name_steers_a_terminal(sign: str) -> None:
+    data = export((Column(f"a{sign}"),), [(f"x{sign}[2J",)]).decode()
+    assert data == f"a\\u{ord(sign):04x}\r\nx\\u{ord(sign):04x}[2J\r\n"
+
+
+def test_json_in_a_cell_stays_the_same_json() -> None:
+    given = {"title": "\x1b[2J \x9b2J \u202etxt.exe \x7f\r\n\t"}
+    (row,) = read(export((Column("body"),), [(msgspec.json.encode(given).decode(),)]))
+    assert msgspec.json.decode(row["body"]) == given
+
+
+def test_tabs_ends_of_lines_and_joined_signs_stay() -> None:
+    for text in ("a\tb", "a\nb", "a\r\nb", "\N{WOMAN}\u200d\N{ROCKET}", "م\u200cن", "\u2028"):
+        assert read(export((Column("a"),), [(text,)]))[0]["a"] == text
 
 
 def test_text_no_encoding_can_hold_does_not_end_the_export() -> None:

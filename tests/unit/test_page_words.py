@@ -74,6 +74,11 @@ def test_every_error_has_words(code: str) -> None:
     assert own >= 8
 
 
+def test_who_sends_events_is_called_the_same_in_every_text() -> None:
+    texts = repr(msgspec.structs.asdict(LANGUAGES["de"]))
+    assert ("Sender" in texts, "Quelle" in texts) == (True, False)
+
+
 def test_no_text_is_the_same_in_two_languages() -> None:
     texts = [msgspec.structs.asdict(words) for words in LANGUAGES.values()]
     alike = [name for name in texts[0] if len({repr(words[name]) for words in texts}) < len(texts)]

@@ -12,8 +12,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.types import Message
 
-from touchtrail_collector.web.body import PIECE_BYTES, UNPACKED_BYTES, decompress, read_body, read_content, unpack
-from touchtrail_collector.web.errors import HttpError
+from touchtrail_collector.web.body import (
+    MAX_MEMBERS,
+    PIECE_BYTES,
+    UNPACKED_BYTES,
+    decompress,
+    read_body,
+    read_content,
+    unpack,
+)
+from touchtrail_collector.web.errors import HttpError, form_too_large
 from touchtrail_collector.web.headers import Headers
 from touchtrail_collector.web.slow_lane import LARGE_BYTES, SlowLane
 
@@ -77,6 +85,26 @@ def test_members_are_one_text_wherever_they_are_cut(parts: list[bytes], padding:
     plain = [part + bytes(padding) for part in parts]
     packed = b"".join(gzip.compress(part, 1) for part in plain)
     assert decompress(packed, b"", LIMIT) == b"".join(plain)
+
+
+@pytest.mark.parametrize("number", [MAX_MEMBERS + 1, 60_000])
+def test_too_many_members_are_refused_as_such_however_little_they_hold(number: int) -> None:
+    text = b'{"event_id": "hc", "name": "page_viewed", "anonymous_id": "a"}'
+    assert decompress(gzip.compress(b"") * (MAX_MEMBERS - 1) + gzip.compress(text), b"gzip", LIMIT) == text
+    with pytest.raises(HttpError) as caught:
+        decompress(gzip.compress(b"") * (number - 1) + gzip.compress(text), b"gzip", LIMIT)
+    assert (caught.value.status, caught.value.body.code) == (413, "body_too_large")
+    assert str(caught.value) == f"the compressed body has more than {MAX_MEMBERS} gzip members; compress it as one"
+
+
+def test_what_to_do_about_a_large_body_is_said_in_words_that_fit_the_path() -> None:
+    for headers in ([(b"content-length", b"11")], []):
+        with pytest.raises(HttpError) as caught:
+            asyncio.run(read_body(Sender(b"x" * 11).receive, 10, headers, form_too_large))
+        assert (caught.value.status, caught.value.body.code) == (413, "body_too_large")
+        assert "larger than 10 bytes" in str(caught.value)
+        assert "batches" not in str(caught.value)
+        assert "password" in str(caught.value)
 
 
 @pytest.mark.parametrize("size", [UNPACKED_BYTES - 1, UNPACKED_BYTES, UNPACKED_BYTES + 1, 3 * UNPACKED_BYTES, LIMIT])

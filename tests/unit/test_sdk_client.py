@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import logging
 import signal
+import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import datetime
+from fractions import Fraction
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -20,7 +25,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import touchtrail
-from touchtrail import AsyncClient, Client, Context, EventRefusedError, Money, events, use_context
+from touchtrail import AsyncClient, Client, Context, EventRefusedError, Money, TransportError, events, use_context
 from touchtrail.testing import ScriptedTransport
 
 
@@ -249,3 +254,89 @@ def test_what_a_value_raises_of_itself_does_not_though_a_handler_threw_the_same_
             # What the shop is handling here came from a signal; what the value raises below did not.
             assert not client.track("clicked", anonymous_id="a", properties=Raising())
     assert sum(client.health().refused.values()) == refused + 1
+
+
+class Clock:
+    """Shows what it is told to; an exception it raises."""
+
+    def __init__(self, shown: Any) -> None:
+        self.shown = shown
+
+    def __call__(self) -> float:
+        if isinstance(self.shown, BaseException):
+            raise self.shown
+        return self.shown  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("shown", [0.0, 0, -5.0, 946_684_799.0, 4_102_444_800.0, 1e300, float("inf")], ids=str)
+def test_an_event_of_an_impossible_clock_goes_without_a_time_and_the_rest_has_the_systems(shown: float) -> None:
+    transport = ScriptedTransport()
+    with Client("http://x", key="k", transport=transport, memory_only=True, clock=Clock(shown)) as client:
+        assert client.track("clicked", anonymous_id="a")
+        assert not client.track("bad name", anonymous_id="a")
+        assert client.flush(5)
+    stored = {event["name"]: event for event in transport.stored.values()}
+    assert "occurred_at" not in stored["clicked"]
+    told = datetime.fromisoformat(stored["events_lost"]["occurred_at"])
+    assert abs(told.timestamp() - time.time()) < 60
+
+
+@pytest.mark.parametrize(
+    "shown", [float("nan"), "now", "1790000000", None, RuntimeError("broken"), 10**400, 1j, [1.0]], ids=ascii
+)
+def test_a_clock_that_is_none_is_replaced_by_the_systems(shown: Any) -> None:
+    transport = ScriptedTransport()
+    with Client("http://x", key="k", transport=transport, memory_only=True, clock=Clock(shown)) as client:
+        assert client.track("clicked", anonymous_id="a")
+        assert client.flush(5)
+        assert client.health().refused == {}
+    (event,) = transport.stored.values()
+    assert abs(datetime.fromisoformat(event["occurred_at"]).timestamp() - time.time()) < 60
+
+
+@pytest.mark.parametrize("shown", [1_790_000_000, 1_790_000_000.0, Fraction(1_790_000_000)], ids=repr)
+def test_a_clock_may_give_any_kind_of_number(shown: Any) -> None:
+    transport = ScriptedTransport()
+    with Client("http://x", key="k", transport=transport, memory_only=True, clock=Clock(shown)) as client:
+        assert client.track("clicked", anonymous_id="a")
+        assert client.flush(5)
+    assert [event["occurred_at"] for event in transport.stored.values()] == ["2026-09-21T14:13:20.000Z"]
+
+
+def test_a_clock_that_is_told_to_stop_stops_the_call() -> None:
+    with (
+        Client(
+            "http://x", key="k", transport=ScriptedTransport(), memory_only=True, clock=Clock(SystemExit())
+        ) as client,
+        pytest.raises(SystemExit),
+    ):
+        client.track("clicked", anonymous_id="a")
+
+
+@pytest.mark.parametrize("call", ["flush", "close"])
+def test_a_wait_that_is_cancelled_does_not_hold_up_the_end_of_the_loop(tmp_path: Path, call: str) -> None:
+    async def wait_a_little() -> None:
+        down = ScriptedTransport(TransportError("down") for _ in range(10_000))
+        client = AsyncClient("http://x", key="k", transport=down, spool_dir=tmp_path)
+        assert client.track("clicked", anonymous_id="a")
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(getattr(client, call)(5), 0.2)
+
+    began = time.monotonic()
+    asyncio.run(wait_a_little())
+    assert time.monotonic() - began < 2
+    for thread in threading.enumerate():
+        if thread.name == "touchtrail-wait":
+            thread.join(10)
+
+
+def test_a_wait_that_is_not_cancelled_says_what_became_of_the_events() -> None:
+    async def deliver() -> tuple[bool, bool, bool]:
+        client = AsyncClient("http://x", key="k", transport=ScriptedTransport(), memory_only=True)
+        assert client.track("clicked", anonymous_id="a")
+        down = ScriptedTransport(TransportError("down") for _ in range(10_000))
+        other = AsyncClient("http://x", key="k", transport=down, memory_only=True)
+        assert other.track("clicked", anonymous_id="a")
+        return await client.flush(5), await other.flush(0.1), await client.close(5)
+
+    assert asyncio.run(deliver()) == (True, False, True)

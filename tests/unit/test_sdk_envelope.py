@@ -103,11 +103,21 @@ def test_times_are_utc_with_milliseconds_and_z(moment: datetime) -> None:
     assert len(text) == len("2026-11-21T10:00:00.000Z")
 
 
-@given(st.floats(0, 4e9))
+@given(st.floats(946_684_800, 4e9))
 def test_now_is_written_as_any_other_time(epoch_s: float) -> None:
     for _ in ("by its second anew", "with its second known"):
-        written = datetime.fromisoformat(now_text(epoch_s)).timestamp()
+        written = datetime.fromisoformat(now_text(epoch_s) or "").timestamp()
         assert abs(written - epoch_s) < 0.0011
+
+
+@pytest.mark.parametrize(
+    "epoch_s", [-1e300, -0.5, 0.0, 0.5, 946_684_799.9, 4_102_444_800.0, 1e300, *map(float, ("inf", "nan"))]
+)
+def test_what_no_event_can_have_is_no_time_also_when_the_second_was_just_written(epoch_s: float) -> None:
+    assert now_text(epoch_s) is None
+    if 0 <= epoch_s < 1e10:
+        assert rfc3339(int(epoch_s * 1000))
+    assert now_text(epoch_s) is None
 
 
 @pytest.mark.parametrize(

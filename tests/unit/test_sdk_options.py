@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +14,8 @@ import pytest
 
 from touchtrail import Client, Options, OptionsError
 from touchtrail.integrations.web_options import WebOptions
+from touchtrail.options import default_spool_dir
+from touchtrail.testing import ScriptedTransport
 
 
 def test_every_option_can_be_read_from_the_environment() -> None:
@@ -89,8 +95,17 @@ def test_all_bad_variables_are_named_in_one_error() -> None:
         ({"timeout_s": -1}, "timeout_s"),
         ({"strict": 1}, "strict"),
         ({"spool_dir": 7}, "spool_dir"),
+        ({"spool_dir": b"/x"}, "spool_dir"),
+        ({"spool_dir": "a\0b"}, "spool_dir"),
+        ({"spool_dir": Path("a\0b")}, "spool_dir"),
+        ({"spool_dir": "\ud800"}, "spool_dir"),
+        ({"spool_dir": "/" + "é" * 128}, "spool_dir"),
+        ({"spool_dir": "/a" * 1_000}, "spool_dir"),
+        ({"spool_dir": f"/{'a' * 99}" * 41}, "spool_dir"),
+        ({"url": "http://user:pw@host"}, "url"),
+        ({"url": "https://ttw_key@host/sub"}, "url"),
     ],
-    ids=str,
+    ids=lambda value: ascii(value)[:60],
 )
 def test_a_value_that_cannot_work_is_refused_with_the_options_name(given: dict[str, object], named: str) -> None:
     with pytest.raises(OptionsError) as caught:
@@ -161,3 +176,66 @@ def test_every_number_has_limits() -> None:
         if field.type in (int, float):
             with pytest.raises(OptionsError, match=field.name):
                 Options(**{field.name: -1})
+
+
+def test_an_address_with_a_password_says_where_the_key_goes() -> None:
+    with pytest.raises(OptionsError, match="url: must be without user and password; the write key goes into key"):
+        Client("http://user:pw@host", key="k")
+
+
+@pytest.mark.parametrize("options", [3, "http://x", {"url": "http://x"}, Options])
+def test_options_that_are_none_are_an_options_error(options: object) -> None:
+    with pytest.raises(OptionsError, match=r"options: must be a touchtrail\.Options"):
+        Client(options=options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("folder", ["x" * 200, "y/" * 100 + "z", "ünïcode"])
+def test_a_long_folder_that_can_be_takes_events(tmp_path: Path, folder: str) -> None:
+    where = tmp_path / folder
+    with Client("http://x", key="k", spool_dir=where, transport=ScriptedTransport()) as client:
+        assert client.track("clicked", anonymous_id="a")
+        assert any(where.iterdir())
+
+
+@pytest.fixture
+def lost_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The current folder is one that was removed."""
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+
+
+@pytest.mark.usefixtures("lost_folder")
+def test_a_relative_folder_below_a_folder_that_is_gone_is_an_options_error_with_advice(tmp_path: Path) -> None:
+    with pytest.raises(OptionsError, match=r"spool_dir: .* give an absolute path"):
+        Client("http://x", key="k", spool_dir="spool")
+    for works in ({"memory_only": True, "spool_dir": "spool"}, {"spool_dir": tmp_path}):
+        with Client("http://x", key="k", transport=ScriptedTransport(), **works) as client:
+            assert client.track("clicked", anonymous_id="a")
+
+
+HOMELESS = """
+import os, pwd, tempfile
+from touchtrail.options import default_spool_dir
+os.setuid(54321)
+print(os.geteuid(), default_spool_dir())
+"""
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become a user without an entry")
+def test_a_user_without_a_home_gets_a_folder_below_the_temporary_one() -> None:
+    variables = {name: value for name, value in os.environ.items() if name not in ("HOME", "XDG_STATE_HOME")}
+    done = subprocess.run(
+        [sys.executable, "-c", HOMELESS], env=variables, capture_output=True, text=True, check=True, timeout=30
+    )
+    assert done.stdout.strip() == f"54321 {os.path.join(tempfile.gettempdir(), 'touchtrail-54321', 'spool')}"
+
+
+def test_a_home_that_is_no_whole_path_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("XDG_STATE_HOME", raising=False)
+    monkeypatch.setenv("HOME", "~")
+    expected = os.path.join(tempfile.gettempdir(), f"touchtrail-{os.geteuid()}", "spool")
+    assert default_spool_dir() == expected
+    monkeypatch.setenv("HOME", "/srv/shop")
+    assert default_spool_dir() == "/srv/shop/.local/state/touchtrail/spool"

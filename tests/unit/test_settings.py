@@ -162,7 +162,39 @@ def test_a_file_is_read_strictly(tmp_path: Path, text: str, fragments: list[str]
 
 def test_a_file_asked_for_that_is_not_there_is_a_problem(tmp_path: Path) -> None:
     missing = tmp_path / "none.toml"
-    assert problems_of(config=missing) == (f"{missing}: No such file or directory",)
+    expected = f"{missing}: there is no such file; make it, or name another one with --config"
+    assert problems_of(config=missing) == (expected,)
+
+
+def test_a_folder_or_a_dead_link_in_the_files_place_is_no_silent_default(tmp_path: Path) -> None:
+    folder, dead = tmp_path / "folder", tmp_path / "dead"
+    (folder / "touchtrail.toml").mkdir(parents=True)
+    dead.mkdir()
+    (dead / "touchtrail.toml").symlink_to(tmp_path / "nowhere.toml")
+    (problem,) = problems_of(db=folder / "shop.db")
+    assert problem.startswith(f"{folder / 'touchtrail.toml'}: it is a folder; ")
+    (problem,) = problems_of(db=dead / "shop.db")
+    assert problem.startswith(f"{dead / 'touchtrail.toml'}: there is no such file; ")
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"[server]\nport = \n", "line 2, column 8: this is no TOML: invalid value; correct it"),
+        (b"[server", "at its end: this is no TOML: "),
+        (b"[server]\n\xff\xfe", "line 2: it is not UTF-8 text; save it as UTF-8"),
+        (b"\x7fELF\x02\x00\x00", "line 1, column 1: this is no TOML: "),
+        (b"a = " + b"[" * 100_000, "it is nested too deeply; "),
+        (b"a = " + b"9" * 5_000, "this is no TOML: "),
+    ],
+    ids=["a value", "the end", "another encoding", "a program", "depth", "a long number"],
+)
+def test_a_damaged_file_is_named_with_the_line_and_what_to_do(tmp_path: Path, content: bytes, said: str) -> None:
+    config = tmp_path / "touchtrail.toml"
+    config.write_bytes(content)
+    (problem,) = problems_of(config=config)
+    assert problem.startswith(f"{config}: {said}")
+    assert ("codec" in problem, problem.count("; ") >= 1) == (False, True)
 
 
 def test_a_flag_for_a_setting_that_does_not_exist_is_a_problem() -> None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from touchtrail_collector.demo import Sending, Simulation
-    from touchtrail_collector.demo.run import Comparison, Delivery
+    from touchtrail_collector.demo.run import Comparison, Delivery, Reported
     from touchtrail_collector.services.reports import Table
     from touchtrail_collector.settings import Settings
 
@@ -60,7 +60,14 @@ def run_demo(db: Path, folder: Path, port: int, *, people: int, seed: int, serve
     import logging
 
     from touchtrail_collector.demo import simulate
-    from touchtrail_collector.demo.run import compare, running_collector, send, sources_of, wait_until_derived
+    from touchtrail_collector.demo.run import (
+        compare,
+        count_reported,
+        running_collector,
+        send,
+        sources_of,
+        wait_until_derived,
+    )
     from touchtrail_collector.services.reports import open_report_context
 
     from .operation import run_write
@@ -88,9 +95,12 @@ def run_demo(db: Path, folder: Path, port: int, *, people: int, seed: int, serve
         with say("telling the four stories"):
             send(stories, collector.url, keys, folder / "spool")
             wait_until_derived(collector.url)
+        with open_report_context(settings) as context:
+            reported = count_reported(context)
         print_delivery(console, simulation, delivery, derived_s)
+        print_what_is_counted(console, simulation.people, reported)
         print_reports(console, settings)
-        print_comparison(console, comparison)
+        print_comparison(console, comparison, reported)
         if serves_on:
             link = run_write(settings, "issue_link", {})["token"]
             print_farewell(console, db, collector.url, link=str(link), token=str(token))
@@ -133,6 +143,17 @@ def print_delivery(console: Console, simulation: Simulation, delivery: Delivery,
     )
 
 
+def print_what_is_counted(console: Console, people: int, reported: Reported) -> None:
+    """Print whom the reports mean by people, as there are more of them than were simulated."""
+    console.print(
+        "The reports below are of everything, the four stories that were sent afterwards included. What they call "
+        "people is whoever can be told apart: a second device, or a browser whose cookies were deleted, is a person of "
+        "its own until a sign-in, an order or a coupon code ties it to its owner. "
+        f"Hence {reported.persons:,} people in the reports for the {people:,} simulated and the few of the stories; "
+        "a real shop cannot count better."
+    )
+
+
 def print_reports(console: Console, settings: Settings) -> None:
     """Print the reports a shop owner looks at first."""
     from touchtrail_collector.services.reports import REPORTS, open_report_context
@@ -146,8 +167,8 @@ def print_reports(console: Console, settings: Settings) -> None:
             print_tables(report.tables(report.run(context, report.read_parameters(parameters))), console)
 
 
-def print_comparison(console: Console, comparison: Comparison) -> None:
-    """Print the truth beside what was found."""
+def print_comparison(console: Console, comparison: Comparison, reported: Reported) -> None:
+    """Print the truth beside what was found, and what the reports have besides."""
     from rich.text import Text
 
     from .rendering import format_cell, print_tables
@@ -157,13 +178,18 @@ def print_comparison(console: Console, comparison: Comparison) -> None:
 
     identity = comparison.identity
     console.print()
-    console.print(Text("What the simulator knows (before the four stories were told)", style="bold"))
+    console.print(Text("What the simulator knows of its people, the four stories left out", style="bold"))
+    told, told_minor = reported.orders - comparison.orders, reported.net_minor - comparison.revenue_minor
+    console.print(
+        f"The stories brought {told:,} of the {reported.orders:,} orders above, and {money(told_minor)} of the "
+        f"{money(reported.net_minor)} of net revenue: all that follows is without them."
+    )
     console.print(
         f"Orders: {comparison.orders:,} of {comparison.true_orders:,}. "
         f"Net revenue: {money(comparison.revenue_minor)} of {money(comparison.true_revenue_minor)}."
     )
     console.print(
-        f"Persons: {identity.found_people:,} found for {identity.true_people:,} who contacted the shop. "
+        f"Persons: {identity.found_people:,} found for {identity.true_people:,} people who contacted the shop. "
         f"Of the pairs of events put into one person {identity.precision:.1%} really are one person's; "
         f"of the pairs that really are, {identity.recall:.1%} were found. "
         f"{identity.split_people:,} people are split, {identity.merged_people:,} persons hold several people."
@@ -179,7 +205,7 @@ def comparison_tables(comparison: Comparison) -> tuple[Table, ...]:
     models = tuple(comparison.distance)
     caused = Table(
         name="caused",
-        title="Net revenue by channel, as caused and as credited",
+        title="Net revenue by channel without the stories, as caused and as credited",
         columns=(
             TableColumn("channel", "Channel"),
             TableColumn("caused", "really caused", "money"),

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from .options import check_key, check_url
+
 if TYPE_CHECKING:
     from touchtrail import Client
 
@@ -48,6 +50,8 @@ def drain(url: str, key: str, spool_dir: Path | None, spools: Sequence[Path], ti
     """
     from .progress import progress_bar
 
+    check_url(url)
+    check_key(key)
     for spool in spools:
         _require_one_sender(spool)
     folders: Sequence[Path | None] = spools or [None]
@@ -133,17 +137,21 @@ def _has_found(client: Client) -> bool:
 
 
 def _tell(clients: Iterable[Client]) -> None:
+    from touchtrail_collector.services.number import counted, verb
+
     for client in clients:
         health = client.health()
         click.echo(
-            f"{health.delivered:,} events delivered, {health.duplicates:,} were there already, "
+            f"{counted(health.delivered, 'event')} delivered, {health.duplicates:,} were there already, "
             f"{health.rejected:,} rejected{_counts(', given up: ', health.dropped)}"
         )
         if letters := _dead_letters(client):
             where = os.path.join(client._spool_folder(), _DEAD_LETTERS[-1])
-            click.echo(f"{letters.total():,} rejected events stand in {where}{_counts(': ', letters)}")
+            stands = verb(letters.total(), "stands", "stand")
+            click.echo(f"{counted(letters.total(), 'rejected event')} {stands} in {where}{_counts(': ', letters)}")
         if damaged := _files(client, ".bad"):
-            click.echo(f"{len(damaged):,} files that cannot be read lie beside it, named ….bad")
+            files = f"{counted(len(damaged), 'file')} that cannot be read {verb(len(damaged), 'lies', 'lie')}"
+            click.echo(f"{files} beside it, named ….bad")
 
 
 def _counts(before: str, counts: dict[str, int]) -> str:

@@ -29,6 +29,29 @@ def format_option(*formats: str) -> Callable[[F], F]:
     )
 
 
+def check_url(url: str) -> None:
+    """Raise click.UsageError for what is no address of a collector."""
+    from urllib.parse import urlsplit
+
+    try:
+        parts = urlsplit(url)
+        is_right = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_right = False
+    if not is_right:
+        raise click.UsageError(
+            f"{url!r} is no address of a collector; write it as `touchtrail serve` prints it: http://127.0.0.1:8377"
+        )
+
+
+def check_key(key: str) -> None:
+    """Raise click.UsageError for what cannot be a write key: it would not even fit into a header."""
+    if not (key.isascii() and key.isprintable()):
+        raise click.UsageError(
+            "--key holds signs that no write key has; copy it as `touchtrail keys create` printed it"
+        )
+
+
 def load_settings(db: Path | None, config: Path | None, overrides: Mapping[str, Any] | None = None) -> Settings:
     """Return the settings of this run.
 

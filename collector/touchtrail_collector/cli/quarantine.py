@@ -250,7 +250,7 @@ def find_open(settings: Settings, arguments: Mapping[str, Any]) -> tuple[int, ..
 
 def tell_result(result: Mapping[str, Any], *, dry_run: bool) -> None:
     """Print what became of the rejects, those that did not pass first, on stderr."""
-    from .quarantine_view import printable
+    from .terminal import printable
 
     for still in result["named"]:
         click.echo(printable(f"{still['id']:>6}  {still['code']}: {still['message']}"), err=True)

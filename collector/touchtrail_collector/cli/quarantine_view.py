@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shlex
-import unicodedata
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -18,23 +17,11 @@ from ..settings import Settings
 from ..store.sqlite import rejects
 from ..store.sqlite.reader import Reader
 from ..store.sqlite.rejects import Chosen, Reject, RejectGroup
+from .terminal import format_json, printable
 
 MARK = "▶ "
 LONGEST_BODY = 20_000
 """Characters of what is no JSON that are shown; `--raw` gives all of it."""
-
-
-def printable(text: str) -> str:
-    """Return a text that cannot move the cursor or hide anything on a terminal: senders wrote parts of it."""
-    return "".join(
-        sign if sign == "\n" or unicodedata.category(sign) not in ("Cc", "Cf", "Cs", "Zl", "Zp") else escaped(sign)
-        for sign in text
-    )
-
-
-def escaped(sign: str) -> str:
-    """Return a character as Python writes it where it cannot be shown."""
-    return sign.encode("unicode_escape", "replace").decode()
 
 
 def open_adviser(settings: Settings) -> Adviser:
@@ -60,7 +47,7 @@ def list_groups(settings: Settings, reader: Reader, chosen: Chosen, *, limit: in
         assert adviser is not None
         told.append((group, example, advise(adviser, example)))
     if as_json:
-        return to_json([describe_group(*one) for one in told])
+        return format_json([describe_group(*one) for one in told])
     if not told:
         return "Nothing is in quarantine."
     return printable("\n\n".join("\n".join(group_lines(*one)) for one in told))
@@ -71,7 +58,7 @@ def list_each(settings: Settings, reader: Reader, chosen: Chosen, *, limit: int,
     found = rejects.find(reader, chosen, limit=limit)
     if as_json:
         adviser = open_adviser(settings) if found else None
-        return to_json([describe(reject, advise(adviser, reject)) for reject in found if adviser is not None])
+        return format_json([describe(reject, advise(adviser, reject)) for reject in found if adviser is not None])
     if not found:
         return "Nothing is in quarantine."
     lines = (
@@ -86,7 +73,7 @@ def show_one(settings: Settings, reject: Reject, *, as_json: bool) -> str:
     """Return everything that is known of one reject, as text or JSON."""
     suggestion = advise(open_adviser(settings), reject)
     if as_json:
-        return to_json(describe(reject, suggestion))
+        return format_json(describe(reject, suggestion))
     came = f"{clock(reject.received_at)} UTC"
     if reject.times > 1:
         came += f", {reject.times:,} times until {clock(reject.last_at)}"
@@ -143,11 +130,6 @@ def describe(reject: Reject, suggestion: Suggestion) -> Mapping[str, Any]:
         "body": reject.body.decode("utf-8", "replace"),
         "suggestion": msgspec.to_builtins(suggestion),
     }
-
-
-def to_json(value: Any) -> str:
-    """Return JSON to read."""
-    return msgspec.json.format(msgspec.json.encode(value)).decode()
 
 
 def pretty(body: bytes) -> str:

@@ -19,6 +19,7 @@ from touchtrail.money import exponent
 
 from ..services.reports import Measure, Table, TableColumn
 from ..services.reports.period import local_time
+from .terminal import csv_text, in_one_line, printable
 
 _UNKNOWN = "–"
 _MICRO = 1_000_000
@@ -41,18 +42,21 @@ def print_tables(tables: Iterable[Table], console: Console) -> None:
         money = any(column.kind == "money" for column in table.columns)
         title = f"{table.title} ({table.currency})" if money and table.currency else table.title
         console.print()
-        console.print(Text(title, style="bold"))
+        console.print(Text(in_one_line(title), style="bold"))
         if not table.rows:
             console.print(Text("nothing in this period", style="dim"))
         else:
             for part in _split_to_fit(table, console):
                 console.print(part)
         if table.note:
-            console.print(Text(table.note, style="dim"))
+            console.print(Text(printable(table.note), style="dim"))
 
 
 def format_csv(table: Table) -> str:
-    """Return the table as CSV with a header: plain numbers, ISO times, amounts in whole units with their currency."""
+    """Return the table as CSV with a header: plain numbers, ISO times, amounts in whole units with their currency.
+
+    Control characters in texts are written as JSON does, `\\u001b`.
+    """
     has_money = table.currency is not None and any(column.kind in ("money", "measure") for column in table.columns)
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
@@ -107,15 +111,16 @@ def _rich_table(table: Table, places: Sequence[int]) -> RichTable:
     for place in places:
         column = table.columns[place]
         numeric = column.kind not in ("text", "time")
+        title = in_one_line(column.title)
         shown.add_column(
-            Text(column.title.replace(" ", "\n") if numeric else column.title, style="bold"),
+            Text(title.replace(" ", "\n") if numeric else title, style="bold"),
             justify="right" if numeric else "left",
             no_wrap=numeric or column.kind == "time",
             overflow="fold",
         )
     for row in (*table.rows, *([table.total] if table.total else [])):
         cells = (_shown_cell(row[place], table.columns[place], table) for place in places)
-        shown.add_row(*(Text(cell) for cell in cells), style="bold" if row is table.total else "")
+        shown.add_row(*(Text(in_one_line(cell)) for cell in cells), style="bold" if row is table.total else "")
     return shown
 
 
@@ -144,7 +149,7 @@ def _plain(value: Any, column: TableColumn, table: Table) -> str:
         return local_time(value, ZoneInfo(table.time_zone)).isoformat(timespec="milliseconds")
     if kind == "text":
         text = str(value)
-        return f"'{text}" if text.startswith(_FORMULA_STARTS) else text
+        return f"'{csv_text(text)}" if text.startswith(_FORMULA_STARTS) else csv_text(text)
     return str(value)
 
 

@@ -137,12 +137,11 @@ def _is_empty(context: ReportContext) -> bool:
 
 
 def _print(report: Report, result: Any, output: str, table_name: str | None) -> None:
-    import msgspec
-
     from .rendering import format_csv, open_console, print_tables
+    from .terminal import format_json, printable
 
     if output == "json":
-        click.echo(msgspec.json.format(msgspec.json.encode(result)))
+        click.echo(format_json(result).encode())
         return
     tables = report.tables(result)
     if output == "csv":
@@ -150,7 +149,7 @@ def _print(report: Report, result: Any, output: str, table_name: str | None) -> 
         return
     chosen = tables if table_name is None else _pick(tables, table_name)
     console = open_console()
-    console.print(_headline(result))
+    console.print(printable(_headline(result)))
     print_tables(chosen, console)
 
 

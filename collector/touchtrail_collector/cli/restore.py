@@ -69,13 +69,20 @@ def tell(restored: Restored, database: Path) -> list[str]:
 
 def tell_carried(carried: CarriedOver) -> list[str]:
     """Return what was carried over from the replaced file, a line each."""
-    said = {
-        f"{carried.ids_erased:,} erased events stay erased, {carried.events_left_out:,} of them were in the backup":
-            carried.ids_erased,
-        f"{carried.rejects_left_out:,} rejects that are gone from quarantine since the backup stay gone":
-            carried.rejects_left_out,
-        f"{carried.keys_ended:,} keys that were revoked or rotated since the backup stay so": carried.keys_ended,
-        f"{carried.keys_added:,} keys that were made since the backup are kept": carried.keys_added,
-        f"{carried.senders_changed:,} senders keep today's mode and origins": carried.senders_changed,
-    }  # fmt: skip
-    return [line for line, number in said.items() if number]
+    from touchtrail_collector.services.number import counted, verb
+
+    def told(number: int, noun: str, one: str, many: str) -> list[str]:
+        return [f"{counted(number, noun)} {verb(number, one, many)}"] if number else []
+
+    left_out = (
+        f"erased, {carried.events_left_out:,} of them {verb(carried.events_left_out, 'was', 'were')} in the backup"
+    )
+    gone = "gone from quarantine since the backup"
+    ended = "revoked or rotated since the backup"
+    return [
+        *told(carried.ids_erased, "erased event", f"stays {left_out}", f"stay {left_out}"),
+        *told(carried.rejects_left_out, "reject", f"that is {gone} stays gone", f"that are {gone} stay gone"),
+        *told(carried.keys_ended, "key", f"that was {ended} stays so", f"that were {ended} stay so"),
+        *told(carried.keys_added, "key", "that was made since is kept", "that were made since are kept"),
+        *told(carried.senders_changed, "sender", "keeps today's mode and origins", "keep today's mode and origins"),
+    ]

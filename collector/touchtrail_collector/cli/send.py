@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
+from .options import check_key, check_url
+
 if TYPE_CHECKING:
     import httpx
 
@@ -26,13 +28,18 @@ def send(event: BinaryIO, url: str, key: str, validate: bool) -> None:
 
     from touchtrail_collector.errors import StoreError
 
+    check_url(url)
+    check_key(key)
     body = msgspec.json.encode(with_ids(event.read(), event.name))
     path = "/v1/events/validate" if validate else "/v1/events"
     try:
         answer = httpx.post(f"{url.rstrip('/')}{path}", content=body, headers={"Authorization": f"Bearer {key}"})
+    except httpx.InvalidURL as error:
+        raise click.UsageError(f"{url!r} is no address of a collector: {error}") from None
     except httpx.HTTPError as error:
-        raise StoreError(f"{url} does not answer: {error}; start it with `touchtrail serve`") from None
-    show(answer)
+        advice = "correct --url, or start the collector there with `touchtrail serve`"
+        raise StoreError(f"{url} does not answer: {error}; {advice}") from None
+    show(answer, url)
 
 
 def with_ids(text: bytes, name: str) -> Any:
@@ -54,9 +61,13 @@ def with_ids(text: bytes, name: str) -> Any:
     return given
 
 
-def show(answer: httpx.Response) -> None:
+def show(answer: httpx.Response, url: str) -> None:
     """Print what the collector said; exit with 1 when it did not take everything."""
-    body = answer.json()
+    from touchtrail_collector.errors import StoreError
+
+    body = read_object(answer)
+    if body is None or (answer.status_code == 200 and "rejected" not in body):
+        raise StoreError(f"what answers at {url} ({answer.status_code}) is no touchtrail collector; correct --url")
     if answer.status_code != 200:
         click.echo(f"{answer.status_code} {body.get('code')}: {body.get('message')}", err=True)
         raise click.exceptions.Exit(1)
@@ -65,3 +76,12 @@ def show(answer: httpx.Response) -> None:
     click.echo(f"{body['accepted']} accepted, {body['duplicates']} duplicates, {len(body['rejected'])} rejected")
     if body["rejected"]:
         raise click.exceptions.Exit(1)
+
+
+def read_object(answer: httpx.Response) -> dict[str, Any] | None:
+    """Return an answer's JSON object; None where it is none."""
+    try:
+        body = answer.json()
+    except ValueError:
+        return None
+    return body if isinstance(body, dict) else None

@@ -7,10 +7,12 @@ import gc
 import logging
 import os
 import signal
+import socket
 import sys
 import threading
 import time
 from contextlib import suppress
+from errno import EADDRNOTAVAIL
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -62,6 +64,7 @@ def serve(
     from touchtrail_collector.web.server_log import start_log
 
     settings = load_settings(db, config, {"server.host": host, "server.port": port, "server.log_format": log_format})
+    check_host(settings.server.host)
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     start_log(settings.server.log_format)
     collector = Collector(settings, PluginHost.load(settings, strict=strict or None))
@@ -73,6 +76,22 @@ def serve(
     finally:
         hear_no_more_signals()
         close(collector, clock.left_s())
+
+
+def check_host(host: str) -> None:
+    """Raise StoreError for a host that cannot be listened on, whichever port is free there."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM) as trial:
+        try:
+            trial.bind((host, 0))
+        except socket.gaierror as error:
+            fault = f"cannot listen on {host}: the name leads to no address ({error.strerror})"
+        except OSError as error:
+            fault = f"cannot listen on {host}: {error.strerror}"
+            if error.errno == EADDRNOTAVAIL:
+                fault = f"cannot listen on {host}: it is no address of this machine"
+        else:
+            return
+    raise StoreError(f"{fault}; name one of this machine with --host: 127.0.0.1 for itself alone, 0.0.0.0 for all")
 
 
 def close(collector: Collector, timeout_s: float) -> None:

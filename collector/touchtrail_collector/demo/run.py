@@ -16,7 +16,7 @@ import msgspec
 from touchtrail import Client
 
 from ..errors import StoreError
-from ..services.reports import REPORTS, AttributionReport, ReportContext
+from ..services.reports import REPORTS, AttributionReport, OverviewReport, ReportContext
 from ..store.journey_questions import EventPersons
 from .sending import Sending
 from .truth import IdentityScore, Truth
@@ -63,6 +63,19 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     identity: IdentityScore
     distance: Mapping[str, float]
     channels: tuple[ChannelTruth, ...]
+
+
+class Reported(msgspec.Struct, frozen=True, kw_only=True):
+    """What the overview counts in all, the four stories included.
+
+    Args:
+        persons: what can be told to be one human being: several persons may be one.
+        net_minor: net revenue.
+    """
+
+    persons: int
+    orders: int
+    net_minor: int
 
 
 class CollectorProcess:
@@ -155,6 +168,14 @@ def wait_until_derived(url: str) -> float:
 def sources_of(sendings: Iterable[Sending]) -> tuple[str, ...]:
     """Return every sender's name."""
     return tuple(sorted({sending.source for sending in sendings}))
+
+
+def count_reported(context: ReportContext) -> Reported:
+    """Return what the overview counts in all."""
+    report = REPORTS["overview"]
+    result: OverviewReport = report.run(context, report.read_parameters({}))
+    totals = result.conversion.totals
+    return Reported(persons=result.reach.persons, orders=totals.orders, net_minor=totals.net_minor)
 
 
 def compare(context: ReportContext, truth: Truth) -> Comparison:

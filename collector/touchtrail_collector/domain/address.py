@@ -5,25 +5,51 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterator
+from itertools import groupby
 from urllib.parse import unquote
 
-AT_BYTE, PERCENT_BYTE, BACKSLASH_BYTE, WIDE_BYTE = b"@%\\\xef"
+AT_BYTE, PERCENT_BYTE, BACKSLASH_BYTE, WIDE_BYTE, AND_BYTE, SEMICOLON_BYTE = b"@%\\\xef&;"
 WIDE_SIGNS = ("＠".encode(), "﹫".encode())
 """The at signs that input methods of East Asian languages write. Source: Unicode, U+FF0F to U+FF20 and U+FE6B."""
-ESCAPED_SIGN = re.compile(rb"\\u(?:00(?:4|25|3|6[1-6])|[Ff][Ff]20|[Ff][Ee]6[Bb])")
+ESCAPED_SIGN = re.compile(rb"\\u(?:00(?:4|25|3|6[1-6])|[Ff][Ff]20|[Ff][Ee]6[Bb]|0026(?:#|commat;|\\u0023))|&\\u0023")
 """An at sign escaped as JSON allows it, or what an encoded one is written with: the percent sign, digits, A to F."""
+ENTITY_AT = r"&(?:#(?:0{0,5}64|[Xx]0{0,5}40)|commat);"
+"""An at sign as a page of HTML may write it. Source: HTML Living Standard, section 13.5."""
+ENTITY = re.compile(ENTITY_AT)
+ENCODED_SIGN, ENTITY_SIGN = re.compile(rb"%(?:40|25|[Ee][Ff])"), re.compile(rb"&(?:#|commat;)")
+INVISIBLE = "\u00ad\u200b\u200c\u200d\u2060\ufeff"
+"""What is put into words to let them break, or to keep spammers off: nobody sees it, and no address counts it."""
+NO_SIGN = dict.fromkeys(map(ord, INVISIBLE))
+# `\w` and `isalnum` leave out what stands above, below and around letters: accents that are signs of their own, and
+# the vowels of Hindi and Thai. Looked up in the blocks of living scripts only: all of Unicode takes 0.1 s.
+MARK_BLOCKS = (range(0x300, 0x3100), range(0xA66F, 0xAC00), range(0xFB1E, 0xFE30))
+MARKS = frozenset(
+    sign for block in MARK_BLOCKS for sign in map(chr, block) if unicodedata.category(sign) in {"Mn", "Mc"}
+)
+# As ranges: compiling a pattern that names each mark takes as long as looking them up.
+MARK_RUNS = [list(run) for _, run in groupby(enumerate(sorted(MARKS)), lambda place: ord(place[1]) - place[0])]
+LETTERS = rf"[\w\-{INVISIBLE}{''.join(f'{run[0][1]}-{run[-1][1]}' for run in MARK_RUNS)}]*+"
 ENCODED_AT = r"%(?:25)*(?:40|[Ee][Ff]%(?:25)*(?:[Bb][Cc]%(?:25)*[Aa]0|[Bb]9%(?:25)*[Aa][Bb]))"  # @, ＠ and ﹫
-LABEL = r"[\w\-]*+(?:%(?:25)*(?:2[Dd]|[89A-Fa-f][0-9A-Fa-f])[\w\-]*+)*"
-# Source of the last three: RFC 3490, section 3.1, point 1.
-WIDE_DOT = r"[Ee]3%(?:25)*80%(?:25)*82|[Ee][Ff]%(?:25)*(?:[Bb][Cc]%(?:25)*8[Ee]|[Bb][Dd]%(?:25)*[Aa]1)"
-DOT = rf"(?:[.。．｡]|%(?:25)*(?:2[Ee]|{WIDE_DOT}))"
-DOMAIN = rf"(?=[^\W_]|%(?:25)*[89A-Fa-f]){LABEL}(?:{DOT}(?=[\w\-%]){LABEL})+|\[(?:IPv6:)?[0-9A-Fa-f:.]{{2,45}}\]"
-ADDRESS_END = re.compile(rf"(?:[@＠﹫]|{ENCODED_AT})(?:{DOMAIN})")
+LABEL = rf"{LETTERS}(?:%(?:25)*(?:2[Dd]|[89A-Fa-f][0-9A-Fa-f]){LETTERS})*"
+# Source of all but U+2024, which Unicode takes for a full stop (NFKC): RFC 3490, section 3.1, point 1.
+WIDE_DOT = (
+    r"[Ee]2%(?:25)*80%(?:25)*[Aa]4|[Ee]3%(?:25)*80%(?:25)*82"
+    r"|[Ee][Ff]%(?:25)*(?:[Bb][Cc]%(?:25)*8[Ee]|[Bb][Dd]%(?:25)*[Aa]1)"
+)
+DOT = rf"(?:[.\u2024。．｡]|%(?:25)*(?:2[Ee]|{WIDE_DOT}))"
+GAP = rf"[{INVISIBLE}]*+"
+DOMAIN = (
+    rf"{GAP}(?=[^\W_]|%(?:25)*[89A-Fa-f]){LABEL}(?:{DOT}{GAP}(?=[\w\-%]){LABEL})+"
+    r"|\[(?:IPv6:)?[0-9A-Fa-f:.]{2,45}\]"
+)
+ADDRESS_END = re.compile(rf"(?:[@＠﹫]|{ENCODED_AT}|{ENTITY_AT})(?:{DOMAIN})")
 """An at sign and the domain after it."""
 
 # Fewer signs than RFC 5322 allows: a # or / is far more often what stands before an address than a part of it.
-PLAIN_LOCAL = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._+-'"
-LOCAL_SIGNS = frozenset("._+-'\ufffd")
+PLAIN_LOCAL = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._+-'~"
+LOCAL_SIGNS = MARKS | frozenset("._+-'~\ufffd\u2024．＿＋－" + INVISIBLE)
+NO_BEGIN = frozenset(".-'~" + INVISIBLE)
+"""With none of these an address begins; a quotation does, a list, and the name of somebody's folder."""
 LOCAL_TOKEN = re.compile(r"%(?:25)*[0-9A-Fa-f]{2}|.", re.DOTALL)
 LOCAL_CHARS = 64
 """The longest part before the at sign. Source: RFC 5321, section 4.5.3.1.1."""
@@ -32,14 +58,16 @@ SEAM = re.compile(r"\s*[:,\]}].*[:,\[{]\s*|\s*[:,]\s*", re.DOTALL)
 
 
 def may_hold_address(raw: bytes) -> bool:
-    """False when there is no at sign in a piece of JSON text: plain, wide, percent-encoded once or more, or escaped.
+    """False when there is no at sign in a piece of JSON text: plain, wide, percent-encoded, escaped, or of HTML.
 
     Written out, because every event passes here: a loop over the signs took as long as decoding the event, and looking
     for one byte takes a tenth of looking for several.
     """
     if AT_BYTE in raw or (WIDE_BYTE in raw and (WIDE_SIGNS[0] in raw or WIDE_SIGNS[1] in raw)):
         return True
-    if PERCENT_BYTE in raw and (b"%40" in raw or b"%25" in raw or b"%ef" in raw.lower()):
+    if PERCENT_BYTE in raw and ENCODED_SIGN.search(raw) is not None:
+        return True
+    if AND_BYTE in raw and SEMICOLON_BYTE in raw and ENTITY_SIGN.search(raw) is not None:
         return True
     return BACKSLASH_BYTE in raw and b"\\u" in raw and ESCAPED_SIGN.search(raw) is not None
 
@@ -66,7 +94,7 @@ def start_of_local(text: str, begin: int, end: int) -> int:
     # Nearly always plain letters; the rest is read sign by sign, which takes ten times as long.
     if before == "%" or before > "\x7f" or (before == '"' and start == end):
         start = start_of_odd_local(text, begin, end)
-    while start < end and text[start] in ".-'":  # an address begins with none of these; a quotation does
+    while start < end and text[start] in NO_BEGIN:
         start += 1
     return start
 
@@ -119,8 +147,8 @@ def unquote_all(text: str) -> str:
 
 
 def to_plain(address: str) -> str:
-    """Return an address as it is compared: without escapes, small, wide letters and signs as plain ones."""
-    address = unquote_all(address).strip()
+    """Return an address as it is compared: without escapes and what nobody sees, small, wide signs as plain ones."""
+    address = ENTITY.sub("@", unquote_all(address))
     if not address.isascii():
-        address = unicodedata.normalize("NFKC", address).replace("。", ".")
-    return address.lower()
+        address = unicodedata.normalize("NFKC", address.translate(NO_SIGN)).replace("。", ".")
+    return address.strip().lower()

@@ -273,6 +273,8 @@ def describe(error: BaseException) -> str:
     """Return a decode error in one short line."""
     if isinstance(error, RecursionError):
         return "it is nested too deeply"
+    if isinstance(error, UnicodeDecodeError):
+        return "it is not UTF-8 text"
     return str(error)[:200]
 
 

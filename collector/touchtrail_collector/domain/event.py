@@ -25,6 +25,7 @@ from .wording import explain
 MAX_DEPTH = 16
 MAX_PROPERTIES = 64
 MAX_USER_AGENT_CHARS = 512
+MAX_NAME_CHARS = 2_048
 OPEN_PATHS = frozenset({"properties", "properties.extra", "page"})
 CONSENT_EVENTS = frozenset({ConsentGiven.spec.name, ConsentWithdrawn.spec.name})
 NAME_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]{0,63}\Z"
@@ -55,6 +56,12 @@ class Agreement(msgspec.Struct):
     """What `has_consent` reads of an event; everything else in it may be wrong."""
 
     consent: Consent
+
+
+class Own(msgspec.Struct):
+    """What `has_extra` reads of an event's properties."""
+
+    extra: Any = None
 
 
 class EventRejected(Exception):
@@ -90,6 +97,7 @@ class CheckedEvent(typing.NamedTuple):
 checked_event = partial(tuple.__new__, CheckedEvent)
 WIRE_DECODER = msgspec.json.Decoder(WireEvent)
 AGREEMENT_DECODER = msgspec.json.Decoder(Agreement)
+EXTRA_DECODER = msgspec.json.Decoder(Own)
 ANY_DECODER = msgspec.json.Decoder(dict[str, Any])
 
 
@@ -149,7 +157,8 @@ class EventChecker:
         Args:
             now_ms: stands in for a missing ``occurred_at``.
             needs_consent: True rejects events of people who did not agree to analytics. What says that they agreed
-                or withdrew is let through, and so are facts that are about nobody.
+                or withdrew is let through, and so are facts that are about nobody: without ``extra`` both, and the
+                latter without ids, page, device and campaign.
             names: bounds the property names of the sender's own; None = there is no bound.
             has_no_address: True where `may_hold_address` is known to be False; asked once for a whole request, it
                 costs a tenth.
@@ -238,9 +247,11 @@ class EventChecker:
         return has_room and may_name_member(raw)
 
     def _is_agreed(self, wire: WireEvent) -> bool:
-        if self._is_personless(wire.name):
-            return not (wire.anonymous_id or wire.customer_id or wire.identifiers)
-        return wire.name in CONSENT_EVENTS or (wire.consent is not None and wire.consent.analytics is True)
+        if wire.consent is not None and wire.consent.analytics is True:
+            return True
+        if wire.name in CONSENT_EVENTS:
+            return not has_extra(wire.properties)
+        return self._is_personless(wire.name) and is_about_nobody(wire)
 
     def _pseudonymise(self, raw: bytes, wire: WireEvent) -> tuple[bytes, WireEvent]:
         try:
@@ -317,6 +328,25 @@ def fit_names(raw: bytes, properties: Any, names: NameFit) -> bytes:
     return raw
 
 
+def is_about_nobody(wire: WireEvent) -> bool:
+    """True when an event holds nothing but its own facts: no id, nothing of a visit, nothing its sender made up."""
+    if wire.anonymous_id or wire.customer_id or wire.session_id or wire.identifiers:
+        return False
+    if wire.page is not None or wire.campaign is not None or wire.device is not None:
+        return False
+    return not has_extra(wire.properties)
+
+
+def has_extra(properties: Any) -> bool:
+    """True when there is anything in the sender's own properties, decoded or not; False for what cannot be read."""
+    if not isinstance(properties, msgspec.Raw):
+        return bool(properties.extra)
+    try:
+        return bool(EXTRA_DECODER.decode(properties).extra)
+    except DECODE_ERRORS:  # whoever decodes them says so
+        return False
+
+
 def has_long_device(device: Device) -> bool:
     """True when the device's address is given, or a user agent longer than any browser's."""
     return device.ip is not None or (device.user_agent is not None and len(device.user_agent) > MAX_USER_AGENT_CHARS)
@@ -345,13 +375,16 @@ def find_fullest(members: Mapping[str, Any], path: str) -> str:
 
 
 def find_name(raw: bytes) -> str | None:
-    """Return what an event or a vendor's call is called, where that can be read; for lists of rejects."""
+    """Return what an event or a vendor's call is called, where that can be read; for lists of rejects.
+
+    It is cut far behind what is shown of it: an address in it must stay one until it is hashed.
+    """
     try:
         item = ANY_DECODER.decode(raw)
     except DECODE_ERRORS:
         return None
     names = [name for member in ("name", "event", "type") if isinstance(name := item.get(member), str)]
-    return names[0][:64] if names else None
+    return names[0][:MAX_NAME_CHARS] if names else None
 
 
 def find_event_id(raw: bytes) -> str | None:

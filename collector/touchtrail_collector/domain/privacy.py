@@ -14,8 +14,8 @@ from .fact import HIDDEN, PHONE_NAMES, identifies_nobody
 LITERAL = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)'
 # In here with an at sign that is in no address, or an escape of something else: not worth a call of a function.
 PLAIN_LITERAL = (
-    rb'"(?:[^"\\@%\xef]++|%(?!40|25|[Ee][Ff])|\\[^u]|(?<![A-Za-z0-9._+\-\x80-\xff\'"])@'
-    rb'|@(?![\w\-\x80-\xff]*[.%\\\xe3\xef]|\[))*+"'
+    rb'"(?:[^"\\@%&\xef]++|%(?!40|25|[Ee][Ff])|&(?!#|commat;|\\)|\\[^u]|(?<![A-Za-z0-9._+~\-\x80-\xff\'"])@'
+    rb'|@(?![\w\-\x80-\xff]*[.%\\\xe2\xe3\xef]|\[))*+"'
 )
 ODD_LITERAL = re.compile(rb'((?:[^"]++|' + PLAIN_LITERAL + rb")*+)(" + LITERAL + rb")?", re.DOTALL)
 """What comes before the next text that may hold an address, and that text."""
@@ -42,11 +42,17 @@ MOST_IDS = 8
 IP_ADDRESS = re.compile(r"[0-9A-Fa-f:]*[.:][0-9A-Fa-f.:]+(?:%\w+)?")
 STRING_DECODER = msgspec.json.Decoder(str)
 
-ESCAPED = re.compile(r"\\u(00(?:2[5bdeBDE]|3\d|4[\dA-Fa-f]|5[\dAaFf]|6[\dA-Fa-f]|7[\dAa])|[Ff][Ff]20|[Ff][Ee]6[Bb])")
-"""A letter, digit or sign of an address, escaped as in JSON."""
+ESCAPED = re.compile(
+    r"\\u(00(?:2[3567bdeBDE]|3[\dBb]|4[\dA-Fa-f]|5[\dAaFf]|6[\dA-Fa-f]|7[\dAaEe]|[A-Fa-f][\dA-Fa-f])"
+    r"|(?!00|[Dd][89A-Fa-f])[\dA-Fa-f]{4})"
+)
+"""A letter, digit or sign of an address, escaped as in JSON; half a character is none."""
 
 PREFIX = "hmac:"
 HASHED = re.compile(PREFIX + "[0-9a-f]{32}")
+CUT_HASH = re.compile(rb"hmac:[0-9a-f]{0,31}\Z")
+MARGIN_BYTES = 2_048
+"""More than an address has or a member with a phone number: 320 characters (RFC 3696, erratum 1690), six bytes each."""
 NO_DIGIT = re.compile("[^0-9]")
 PHONE_DIGITS = 5
 """Fewer digits are no phone number: an extension, or a placeholder."""
@@ -120,6 +126,20 @@ class Pseudonymiser:
             return Scrub(self).scrub_reject(raw)
         except CrowdedError:
             return self.hide_reject(raw)
+
+    def scrub_cut(self, raw: bytes, limit_bytes: int) -> bytes:
+        """Do so for what may be too long to be kept, and return its beginning.
+
+        What the cut goes through, as an address or a number, would not be recognised. So more is looked at than is
+        kept, and what stands at the end of that is not kept.
+        """
+        clean = self.scrub_reject(raw[: limit_bytes + MARGIN_BYTES])
+        if len(raw) <= limit_bytes:
+            return clean
+        if len(raw) > limit_bytes + MARGIN_BYTES:
+            clean = clean[:-MARGIN_BYTES] or HIDDEN.encode()
+        # Nobody could tell whose a part of a hash is, so that it would stay when the person is erased.
+        return CUT_HASH.sub(b"", clean[:limit_bytes])
 
     def hide_reject(self, raw: bytes) -> bytes:
         """Do so for what is known to be crowded."""
@@ -270,7 +290,7 @@ def is_json(raw: bytes) -> bool:
 
 def count_contacts(raw: bytes) -> int:
     """Return about how many addresses and numbers a piece of JSON text holds; enough to find where most are."""
-    signs = sum(map(raw.count, (b"@", b"%40", b"\\u0040", *WIDE_SIGNS)))
+    signs = sum(map(raw.count, (b"@", b"%40", b"\\u0040", b"&#", b"&commat;", *WIDE_SIGNS)))
     return signs + len(CLEAR_MEMBER.findall(raw))
 
 

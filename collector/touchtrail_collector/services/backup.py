@@ -8,12 +8,14 @@ from pathlib import Path
 
 import msgspec
 
-from ..errors import StoreError, StoreUnavailable, UsageError
+from ..errors import DatabaseMissing, StoreError, StoreUnavailable, UsageError
 from ..store.sqlite.carry_over import CarriedOver, Knowledge
 from ..store.sqlite.copy import Contents, check_schema, checked_reader, copy_database, describe
 from ..store.sqlite.database import FileLock
+from ..store.sqlite.glance import untouched
 from ..store.sqlite.own_file import own_name
-from ..store.sqlite.restore import learn_from, prepare_copy, swap
+from ..store.sqlite.reader import Unreadable
+from ..store.sqlite.restore import OtherDatabase, learn_from, prepare_copy, swap
 from ..store.sqlite.whole_file import companions, partial_file, put_in_place
 
 Progress = Callable[[int, int], None]
@@ -53,13 +55,25 @@ def back_up(database: Path, target: Path, *, force: bool = False, progress: Prog
     refuse_overwriting(target, force)
     if not target.parent.is_dir():
         raise StoreError(f"there is no folder {target.parent}; make it, or name another file")
-    with partial_file(target) as partial:
+    with untouched(database), partial_file(target) as partial:
         copy_database(database, partial, progress)
-        with checked_reader(partial) as reader:
-            contents = describe(reader, partial)
+        contents = check_copy(partial, database)
         refuse_overwriting(target, force)
         put_in_place(partial, target)
     return contents
+
+
+def check_copy(copy: Path, database: Path) -> Contents:
+    """Return what a copy has. Raises StoreError where it shows that the database itself is damaged."""
+    try:
+        with checked_reader(copy) as reader:
+            return describe(reader, copy)
+    except Unreadable as error:
+        fault = error.fault.partition(": ")[2] or error.fault
+        raise StoreError(
+            f"{database} is damaged, and no copy of it is kept: {fault}; keep the backups you have, "
+            "`touchtrail doctor` says what to do"
+        ) from None
 
 
 def refuse_overwriting(target: Path, force: bool) -> None:
@@ -79,14 +93,20 @@ def restore(backup: Path, database: Path, *, force: bool = False, progress: Prog
     Args:
         force: also where the current file is damaged or of another database, so that nothing can be carried over.
 
-    Raises: DatabaseLocked while a collector runs; DatabaseMissing, DatabaseTooNew; StoreError for a damaged backup,
+    Raises: DatabaseLocked while a collector runs; DatabaseTooNew; StoreError for a backup that is missing or damaged,
         and for a current file of which nothing can be carried over, unless ``force``.
     """
     if database.exists() and backup.exists() and backup.samefile(database):
         raise UsageError(f"{backup} is the database itself; name the backup")
-    with checked_reader(backup) as reader:
-        migrated = check_schema(reader)
-    database = own_name(database)  # a link stays one, and leads to the restored file
+    with untouched(backup):
+        return restore_checked(
+            backup, own_name(database), force, progress
+        )  # a link stays one, and leads to the new file
+
+
+def restore_checked(backup: Path, database: Path, force: bool, progress: Progress | None) -> Restored:
+    """Check a backup, then put it in the place of a file under its own name. Raises as `restore` does."""
+    migrated = check_backup(backup)
     lock = FileLock(database)
     lock.acquire()
     try:
@@ -102,6 +122,17 @@ def restore(backup: Path, database: Path, *, force: bool = False, progress: Prog
     return Restored(contents=contents, replaced=replaced, migrated=migrated, carried=carried)
 
 
+def check_backup(backup: Path) -> list[str]:
+    """Return the migrations a backup lacks. Raises DatabaseTooNew; StoreError for a file that cannot be restored."""
+    try:
+        with checked_reader(backup) as reader:
+            return check_schema(reader)
+    except DatabaseMissing:
+        raise StoreError(f"there is no backup {backup}; name a file that `touchtrail backup` made") from None
+    except Unreadable as error:
+        raise StoreError(f"the backup cannot be restored: {error.fault}; name another backup") from None
+
+
 def learn_if_possible(database: Path, copy: Path, force: bool) -> Knowledge | None:
     """Return what the current file knows; None where nothing can be learnt and somebody said that this is all right.
 
@@ -114,7 +145,12 @@ def learn_if_possible(database: Path, copy: Path, force: bool) -> Knowledge | No
     except StoreError as error:
         if force:
             return None
-        raise StoreError(
-            f"{error}; what was erased from it since the backup would come back. Restore to another file with --db, "
-            "or use --force if that is all right"
-        ) from None
+        if isinstance(error, OtherDatabase):
+            advice = "name the one that the backup is of with --db, or replace this one with --force"
+        else:
+            # Another name does not help: what was erased is known in this file alone, and would come back there too.
+            advice = (
+                "what was erased or revoked since the backup is known there only, and would come back. Restore with "
+                "--force, then erase and revoke again what you know of"
+            )
+        raise StoreError(f"{error}; {advice}") from None

@@ -17,9 +17,12 @@ from ..settings import Settings
 from ..store.sqlite.condition import IS_WAL_RESET_SAFE, Condition, examine_database
 from ..store.sqlite.database import WAL_BYTES
 from ..store.sqlite.figures import SQLITE_VERSION
+from ..store.sqlite.glance import untouched
 from ..store.sqlite.own_file import own_name
+from ..store.sqlite.reader import Unreadable
 from ..store.sqlite.whole_file import companions, interrupted, leftovers
 from .machine import clock_state, exposures, installed_at_s, newest_change_s, now_s, waiting_spools
+from .number import counted, verb
 
 State = Literal["ok", "warning", "problem"]
 
@@ -82,12 +85,17 @@ def examine(around: Surroundings, *, thorough: bool = False) -> list[Finding]:
     database = Path(around.settings.store.db)
     findings = [*check_settings(around), *check_collector(around)]
     try:
-        condition = examine_database(database, thorough=thorough)
+        with untouched(database):
+            condition = examine_database(database, thorough=thorough)
     except DatabaseMissing as error:
         return [*findings, bad("database", str(error), None), *check_rest(around, database)]
     except DatabaseTooNew as error:
         findings.append(
             bad("schema", str(error), "upgrade touchtrail, or restore a backup of before with this version")
+        )
+    except Unreadable as error:
+        findings.append(
+            bad("database", error.fault, f"{RESTORE}; where another file was meant, name that one with --db")
         )
     except StoreError as error:
         findings.append(bad("database", str(error), None if other_names(database) else RESTORE))
@@ -160,18 +168,20 @@ def check_database(condition: Condition, thorough: bool) -> Iterator[Finding]:
         yield good("integrity", "sound" if thorough else "sound (--thorough checks the indexes as well)")
     if condition.pending:
         yield warn(
-            "schema", f"{len(condition.pending)} migrations are pending: {', '.join(condition.pending)}",
+            "schema", f"pending migrations ({len(condition.pending)}): {', '.join(condition.pending)}",
             "make a backup, then start the collector: it brings the file up to date",
         )  # fmt: skip
     elif condition.figures is not None:
         yield good("schema", "up to date")
     if condition.unknown_ids:
         yield bad(
-            "ids", f"{condition.unknown_ids} of {condition.sampled} events looked up are not known as seen: "
-            "repeated ones would be stored twice", "restore a backup; if this goes on, report it",
+            "ids", f"{condition.unknown_ids:,} of {counted(condition.sampled, 'event')} looked up "
+            f"{verb(condition.unknown_ids, 'is', 'are')} not known as seen: repeated ones would be stored twice",
+            "restore a backup; if this goes on, report it",
         )  # fmt: skip
-    elif condition.figures is not None:
-        yield good("ids", f"all of {condition.sampled:,} events looked up are known as seen")
+    elif condition.sampled:
+        said = verb(condition.sampled, "is", "are all")
+        yield good("ids", f"{counted(condition.sampled, 'event')} looked up {said} known as seen")
     if IS_WAL_RESET_SAFE:
         yield good("sqlite", f"SQLite {SQLITE_VERSION}")
     else:
@@ -188,18 +198,13 @@ def check_contents(condition: Condition, around: Surroundings) -> Iterator[Findi
     assert figures is not None
     if not condition.write_keys:
         yield warn("keys", "there is no valid write key: nobody can send events", "touchtrail keys create --source web")
-    elif condition.unused_keys:
-        yield warn(
-            "keys", f"{condition.unused_keys} of {condition.write_keys} write keys were never used",
-            "see touchtrail keys list; revoke what nobody needs",
-        )  # fmt: skip
     else:
-        yield good("keys", f"{condition.write_keys} valid write keys, all in use")
+        yield tell_keys(condition.write_keys, condition.unused_keys)
     dropped = figures.counters.get("quarantine_dropped", 0)
     lost = f"; {dropped:,} had to go to make room or were too old" if dropped else ""
-    if figures.open_rejects:
+    if waiting := figures.open_rejects:
         yield warn(
-            "quarantine", f"{figures.open_rejects:,} rejects wait{lost}",
+            "quarantine", f"{counted(waiting, 'reject')} {verb(waiting, 'waits', 'wait')}{lost}",
             "touchtrail quarantine list says why; touchtrail quarantine replay takes them in after a repair",
         )  # fmt: skip
     else:
@@ -207,12 +212,22 @@ def check_contents(condition: Condition, around: Surroundings) -> Iterator[Findi
     yield check_derived(condition, around)
     if condition.skewed:
         yield warn(
-            "senders", f"clocks of senders are wrong: {condition.skewed} of the last {condition.recent} events with a "
-            "sent_at came more than 5 minutes before or after it",
+            "senders", f"clocks of senders are wrong: {condition.skewed:,} of the last "
+            f"{counted(condition.recent, 'event')} with a sent_at came more than 5 minutes before or after it",
             "see the check `skewed` of touchtrail report data-quality; set those machines' clocks",
         )  # fmt: skip
     if figures.last_received is not None and figures.last_received / 1000 > now_s() + CLOCK_SLACK_S:
         yield bad("clock", "the newest event was received in the future: the clock was set back", "check the clock")
+
+
+def tell_keys(valid: int, unused: int) -> Finding:
+    """Return what is to be said of valid write keys, some of which were never used."""
+    if not unused:
+        return good("keys", f"{counted(valid, 'valid write key')}, {verb(valid, 'in use', 'all in use')}")
+    text = "the only write key was never used"
+    if valid > 1:
+        text = f"{unused:,} of {valid:,} write keys {verb(unused, 'was', 'were')} never used"
+    return warn("keys", text, "see touchtrail keys list; revoke what nobody needs")
 
 
 def check_derived(condition: Condition, around: Surroundings) -> Finding:
@@ -226,9 +241,11 @@ def check_derived(condition: Condition, around: Surroundings) -> Finding:
         return warn("derived", "reports rest on other plugins or settings than are installed now", action)
     waited_s = 0.0 if figures.waiting_since is None else now_s() - figures.waiting_since / 1000
     if figures.waiting and around.collector is None:
-        return good("derived", f"{figures.waiting:,} events are derived when the collector starts")
+        waiting = f"{counted(figures.waiting, 'event')} {verb(figures.waiting, 'is', 'are')}"
+        return good("derived", f"{waiting} derived when the collector starts")
     if waited_s > LAG_MUCH_S:
-        message = f"{figures.waiting:,} events wait for up to {waited_s:,.0f} s to get into reports"
+        waiting = f"{counted(figures.waiting, 'event')} {verb(figures.waiting, 'waits', 'wait')}"
+        message = f"{waiting} for up to {waited_s:,.0f} s to get into reports"
         return warn("derived", message, "wait after a large import; else look at the collector's log")
     return good("derived", "reports have everything")
 
@@ -247,7 +264,8 @@ def check_files(database: Path, around: Surroundings) -> Iterator[Finding]:
         yield good("permissions", "only the owner can read the files")
     if more := other_names(database):
         yield bad(
-            "names", f"the file has {more} other name(s) (hard links): with a log beside each it would be destroyed",
+            "names",
+            f"the file has {counted(more, 'other name')} (hard link): with a log beside each it would be destroyed",
             f"remove the name that is not used (find / -samefile {database}): the collector does not start before",
         )  # fmt: skip
     wal = database.with_name(database.name + "-wal")
@@ -325,11 +343,17 @@ def check_clock(database: Path) -> Iterator[Finding]:
 def check_plugins(around: Surroundings) -> Iterator[Finding]:
     """Look at plugins that are broken or fail."""
     for problem in around.plugin_problems:
-        yield warn("plugins", problem, "touchtrail plugins shows all; repair, update or disable it in [plugins]")
+        if problem.startswith("[plugins"):
+            action = "install that plugin again, or take its name out of [plugins]"
+        else:
+            action = "touchtrail plugins shows all; repair, update or disable it in [plugins]"
+        yield warn("plugins", problem, action)
     listed = {problem.partition(":")[0] for problem in around.plugin_problems}
     for plugin in around.plugins:
         if plugin.failures and plugin.id not in listed:
-            message = f"{plugin.id} failed {plugin.failures:,} of {plugin.calls:,} times; last: {plugin.last_error}"
+            message = (
+                f"{plugin.id} failed {plugin.failures:,} of {counted(plugin.calls, 'time')}; last: {plugin.last_error}"
+            )
             yield warn("plugins", message, "update it, or disable it in [plugins]")
     disabled = [plugin.id for plugin in around.plugins if plugin.state == "disabled"]
     active = sum(plugin.state == "active" for plugin in around.plugins)

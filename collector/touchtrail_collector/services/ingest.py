@@ -19,6 +19,7 @@ from ..domain.wire_time import read_clock
 from ..store.engine import EventRow, RejectRow
 
 QUARANTINE_BODY_BYTES = 65_536
+NAME_CHARS = 64
 
 # In C: to make a named tuple by its name is a Python function.
 event_row = partial(tuple.__new__, EventRow)
@@ -87,8 +88,8 @@ class Rejects:
             code=error.code,
             field=clean(error.field) if error.field else None,
             message=clean(error.message),
-            body=self._pseudonymiser.scrub_reject(raw[:QUARANTINE_BODY_BYTES]) if is_kept else None,
-            name=clean(name) if (name := find_name(raw)) else None,
+            body=self._pseudonymiser.scrub_cut(raw, QUARANTINE_BODY_BYTES) if is_kept else None,
+            name=clean(name)[:NAME_CHARS] if (name := find_name(raw)) else None,
             reader=reader,
         )
         self.prepared.reject_rows.append(row)

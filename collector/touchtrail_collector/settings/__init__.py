@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import msgspec
 
 from touchtrail_collector.errors import SettingsError
 
+from .document import read_document
 from .sections import (
     AttributionSettings,
     JourneySettings,
@@ -88,7 +88,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         variables = _variables(os.environ if environ is None else environ, problems)
         flags = _flags({"store.db": db, **(overrides or {})})
         path = config or _config_beside({**variables, **flags}.get("store.db"))
-        found = config is not None or path.is_file()
+        # A folder of that name, or a link that leads nowhere, is a mistake that must not pass for no settings at all.
+        found = config is not None or os.path.lexists(path)
         values: dict[str, Any] = {}
         # Every place is checked whole: a value that a stronger one covers today is a trap for tomorrow.
         for place in (_file(path, problems) if found else {}, variables, flags):
@@ -144,9 +145,9 @@ def _variables(environ: Mapping[str, str], problems: list[str]) -> dict[str, Giv
 
 def _file(path: Path, problems: list[str]) -> dict[str, Given]:
     try:
-        document = tomllib.loads(path.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        problems.append(f"{path}: {error.strerror if isinstance(error, OSError) else error}")
+        document = read_document(path)
+    except ValueError as error:
+        problems.append(f"{path}: {error}")
         return {}
     values: dict[str, Given] = {}
     for section, table in document.items():

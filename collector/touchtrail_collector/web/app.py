@@ -16,6 +16,7 @@ from .access import Doorkeeper
 from .direct import DirectPaths, find_direct
 from .error_page import as_pages
 from .errors import HttpError, handle_collector_error, handle_http_error, handle_starlette_error, handle_unexpected
+from .health import HEALTH_PATHS
 from .hosts import HostCheck, HostNames
 from .limits import RateLimits
 from .metrics import CountedRequests, RequestTally
@@ -66,10 +67,16 @@ def create_app(collector: Collector) -> Starlette:
     app.router.redirect_slashes = False
     app.state.collector = collector
     app.state.table = table
-    app.add_middleware(HostCheck, hosts=hosts)
+    app.add_middleware(HostCheck, hosts=hosts, nameless=find_nameless(table, routes))
     requests.learn(routes)
     app.add_middleware(CountedRequests, tally=requests)
     return app
+
+
+def find_nameless(table: Iterable[Entry], routes: Iterable[Route]) -> list[Route]:
+    """Return the routes that may be asked without a Host header: a key is all that counts there, or nothing does."""
+    paths = {entry.path for entry in table if entry.takes_events} | HEALTH_PATHS
+    return [route for route in routes if route.path in paths]
 
 
 def make_routes(table: Iterable[Entry], doorkeeper: Doorkeeper) -> list[Route]:

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from typing import Final, Literal, Protocol
 
 from ..settings import ServerSettings
+from .refusal_log import RefusalLog
 
 LOOKS_PER_DEADLINE = 10
 SHORTEST_LOOK_S, LONGEST_LOOK_S = 0.02, 0.5
@@ -19,7 +20,7 @@ DOOR_STATE: Final = "touchtrail_door"
 
 Reason = Literal[
     "silent", "idle", "slow_headers", "slow_body", "late_body", "slow_reader", "large_headers", "large_body",
-    "malformed", "crowded", "stopping",
+    "half_body", "malformed", "crowded", "stopping",
 ]  # fmt: skip
 """Why a connection was ended by us (collector/README.md, `GET /metrics`)."""
 
@@ -102,6 +103,7 @@ class Door:
     def __init__(self, settings: ServerSettings) -> None:
         self.settings = settings
         self.tally = DoorTally()
+        self.refusals = RefusalLog()
         shortest_s = min(settings.headers_timeout_s, settings.body_timeout_s, settings.answer_timeout_s)
         self._interval_s = min(max(shortest_s / LOOKS_PER_DEADLINE, SHORTEST_LOOK_S), LONGEST_LOOK_S)
         self._inside: dict[Watched, None] = {}

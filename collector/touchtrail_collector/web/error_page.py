@@ -18,12 +18,18 @@ from .pages import Reader, page
 API_PATHS: Final = ("/v1/", "/api/", "/webhooks/")
 """Whoever asks below these is a program, whatever it says that it accepts."""
 
+REPORTS: Final = "/api/v1/reports/"
+"""But these the first page links: what opens one without a token is a browser."""
+
 Handler = Callable[[Request, Exception], Response]
 
 
 def wants_page(scope: Scope) -> bool:
     """True where a browser is to show the answer to a person: it alone asks for `text/html` in so many words."""
-    return b"text/html" in header(scope["headers"], b"accept") and not scope["path"].startswith(API_PATHS)
+    headers, path = scope["headers"], scope["path"]
+    if b"text/html" not in header(headers, b"accept"):
+        return False
+    return not path.startswith(API_PATHS) or (path.startswith(REPORTS) and not header(headers, b"authorization"))
 
 
 def error_page(reader: Reader, error: HttpError) -> Response:
@@ -33,12 +39,12 @@ def error_page(reader: Reader, error: HttpError) -> Response:
 
 def page_of(reader: Reader, answer: Response) -> Response:
     """Return an error's JSON answer as a page, with its status and whatever else its headers say."""
-    code = msgspec.json.decode(bytes(answer.body), type=ErrorBody).code
-    words = reader.words.error(code, answer.status_code)
+    said = msgspec.json.decode(bytes(answer.body), type=ErrorBody)
+    words = reader.words.error(said.code, answer.status_code)
     shown: Response = page(
         "error", reader, answer.status_code, path="/", title=words.title,
-        text=words.text.format(answer.headers.get("retry-after", "")), number=answer.status_code, error_code=code,
-        first_page=reader.address("/"),
+        text=words.text.format(answer.headers.get("retry-after", ""), message=said.message),
+        number=answer.status_code, error_code=said.code, first_page=reader.address("/"),
     )  # fmt: skip
     for name, value in answer.headers.items():
         shown.headers.setdefault(name, value)

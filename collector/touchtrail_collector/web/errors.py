@@ -89,6 +89,35 @@ def body_too_large(limit: int) -> HttpError:
     return HttpError(413, "body_too_large", f"the body is larger than {limit} bytes; send smaller batches")
 
 
+def announced_too_large(limit: int) -> HttpError:
+    """413: more bytes than any path takes, by the headers alone."""
+    message = f"the body is larger than {limit} bytes, which is more than any path takes; send less at once"
+    return HttpError(413, "body_too_large", message)
+
+
+def form_too_large(limit: int) -> HttpError:
+    """413: more bytes than what lets somebody in, or a button, can have."""
+    message = f"the body is larger than {limit} bytes; send nothing but a link's token, a password or a form of ours"
+    return HttpError(413, "body_too_large", message)
+
+
+def too_many_members(most: int) -> HttpError:
+    """413: gzip texts one behind the other, each of which costs as much as a larger one."""
+    message = f"the compressed body has more than {most} gzip members; compress it as one"
+    return HttpError(413, "body_too_large", message)
+
+
+def body_ended_early(came_bytes: int, announced_bytes: int | None) -> HttpError:
+    """400: the sender ended its side of the connection before the body was whole.
+
+    Args:
+        announced_bytes: None = it came in chunks.
+    """
+    how = "before its last chunk" if announced_bytes is None else f"after {came_bytes} of {announced_bytes} bytes"
+    message = f"the body ended {how}; nothing of it was kept, send it again"
+    return HttpError(400, "malformed_request", message)
+
+
 def malformed_request() -> HttpError:
     """400: what came is no HTTP."""
     return HttpError(400, "malformed_request", "this is no HTTP/1.1 request; the connection is closed")
@@ -143,7 +172,10 @@ def no_session() -> HttpError:
 
 def unknown_link() -> HttpError:
     """401: the token of a one-time link does not exist, was used, or is too old."""
-    message = "this link has been used or is older than 15 minutes; `touchtrail sign-in` prints a new one"
+    message = (
+        "this link is not known here (used, older than 15 minutes, or from before a restart); `touchtrail sign-in` "
+        "prints a new one"
+    )
     return HttpError(401, "unknown_link", message, field="token")
 
 
@@ -198,7 +230,10 @@ def wrong_kind_of_key(needed: str) -> HttpError:
 
 
 def wrong_host(name: str) -> HttpError:
-    """421: the Host header names somebody else."""
+    """421: the Host header names somebody else, or nobody."""
+    if not name:
+        message = "this request does not say whom it is for; send a Host header with the collector's name or address"
+        return HttpError(421, "wrong_host", message)
     return HttpError(
         421,
         "wrong_host",

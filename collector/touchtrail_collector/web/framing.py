@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from .errors import HttpError, body_too_large, too_many_headers
+from .errors import HttpError, announced_too_large, too_many_headers
 from .headers import Headers
 
 MAX_HEADERS: Final = 100
@@ -115,7 +115,7 @@ def read_framing(target: bytes, headers: Headers, version: str, *, header_limit:
             raise bad_framing("send either Content-Length or Transfer-Encoding")
         return None
     if length is not None and length > body_limit:
-        raise body_too_large(body_limit)
+        raise announced_too_large(body_limit)
     return length or 0
 
 

@@ -13,6 +13,7 @@ from typing import Any, Final, Literal
 from .connections import DOOR_STATE, LINGER_S, Door, Reason
 from .errors import (
     HttpError,
+    body_ended_early,
     malformed_request,
     request_timeout,
     too_many_connections,
@@ -67,6 +68,7 @@ class GuardedConnection(asyncio.Protocol):
         self._mirrored: Headers = []
         self._deadline = 0.0
         self._header_bytes = 0
+        self._announced_bytes: int | None = 0
         self._drained_bytes = 0
         self._has_spoken = False
         self._has_ended = False
@@ -100,8 +102,10 @@ class GuardedConnection(asyncio.Protocol):
             self._parse()
 
     def eof_received(self) -> bool:
-        """Answer what came whole; who sends no more may still read."""
+        """Answer what came whole, and say of a body that it did not; who sends no more may still read."""
         self._has_ended = True
+        if not self._owes_answer:
+            self._refuse_half_body()
         return self._owes_answer
 
     @property
@@ -109,6 +113,11 @@ class GuardedConnection(asyncio.Protocol):
         """True while a request that came whole is not answered."""
         cycle: Cycle | None = self.cycle
         return bool(self.waiting) or (cycle is not None and not cycle.more_body and not cycle.response_complete)
+
+    def _refuse_half_body(self) -> None:
+        if self.phase == "body" and not self._is_drained:
+            announced, left = self._announced_bytes, self.unread.body_left
+            self.refuse(body_ended_early((announced or 0) - (left or 0), announced), "half_body")
 
     def _parse(self) -> None:
         while self.unread and not self.is_ending and not self._owes_answer:
@@ -164,6 +173,7 @@ class GuardedConnection(asyncio.Protocol):
             self._parse()
         self.flow.resume_reading()
         if self._has_ended and not self._owes_answer:
+            self._refuse_half_body()
             self.leave()
 
     def enter(self, phase: Phase) -> None:
@@ -186,7 +196,7 @@ class GuardedConnection(asyncio.Protocol):
         """Learn where the request ends. Raises HttpError where its headers alone are reason to refuse it."""
         settings = self.door.settings
         try:
-            self.unread.body_left = read_framing(
+            self._announced_bytes = self.unread.body_left = read_framing(
                 target, headers, version, header_limit=settings.header_limit_bytes, body_limit=settings.body_limit_bytes
             )
         except HttpError as error:
@@ -280,6 +290,7 @@ class GuardedConnection(asyncio.Protocol):
     def send_400_response(self, msg: str) -> None:
         """Answer what the parser could not read, in our form instead of uvicorn's plain text."""
         error = self.problem or malformed_request()
+        self.door.refusals.tell(self.client, error)
         self.refuse(error, PROBLEMS.get(error.status, "malformed"))
 
     def refuse(self, error: HttpError, reason: Reason) -> None:

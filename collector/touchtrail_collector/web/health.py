@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 from starlette.requests import Request
@@ -11,6 +11,8 @@ from starlette.responses import Response
 from ..services.collector import Collector
 from .answer import json_response
 from .errors import RETRY_AFTER_S
+
+HEALTH_PATHS: Final = frozenset({"/healthz", "/readyz"})
 
 
 class Health(msgspec.Struct, frozen=True):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from ipaddress import ip_address
 from typing import Final
 
 from starlette.requests import Request
+from starlette.routing import BaseRoute, Match
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..settings import ServerSettings
@@ -91,11 +93,18 @@ def read_host(scope: Scope) -> bytes | None:
 
 
 class HostCheck:
-    """Refuses requests whose Host header names somebody else, or is not the only one."""
+    """Refuses requests whose Host header names somebody else, or is not the only one.
 
-    def __init__(self, app: ASGIApp, hosts: HostNames) -> None:
+    Args:
+        hosts: the names there are.
+        nameless: routes that HTTP/1.0 may ask without a Host header, as it may by its standard and health checks of
+            load balancers do. DNS rebinding is done with browsers, and those send one.
+    """
+
+    def __init__(self, app: ASGIApp, hosts: HostNames, nameless: Sequence[BaseRoute] = ()) -> None:
         self._app = app
         self._hosts = hosts
+        self._nameless = nameless
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI request."""
@@ -113,4 +122,10 @@ class HostCheck:
         host = read_host(scope)
         if host is None:
             return HttpError(400, "malformed_request", "a request has one Host header: this one has none, or several")
-        return None if self._hosts.allow_header(host) else wrong_host(bare_name(host.decode("latin-1")))
+        if self._hosts.allow_header(host) or (not host and self._may_be_nameless(scope)):
+            return None
+        return wrong_host(bare_name(host.decode("latin-1")))
+
+    def _may_be_nameless(self, scope: Scope) -> bool:
+        has_header = any(name == b"host" for name, _ in scope["headers"])
+        return not has_header and any(route.matches(scope)[0] is Match.FULL for route in self._nameless)

@@ -58,6 +58,9 @@ class GuardedH11(GuardedConnection, H11Protocol):  # type: ignore[misc]
             self._seen_cycle = self.cycle
             self.enter(phase)
 
+    def _unsupported_upgrade_warning(self) -> None:
+        """Say nothing: whoever offers another protocol is served all the same, and would fill the log."""
+
     def _phase_now(self) -> Phase:
         if self.conn.their_state is h11.SEND_BODY:
             return "body"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -42,12 +43,21 @@ def answer_at_once(cycle: RequestResponseCycle, head: bytes, headers: Headers, b
     return True
 
 
+def new_parser(protocol: HttpToolsProtocol) -> httptools.HttpRequestParser:
+    """Return a parser that is lenient where uvicorn's own is."""
+    parser = httptools.HttpRequestParser(protocol)
+    with suppress(AttributeError):  # httptools before 0.6.3
+        parser.set_dangerous_leniencies(lenient_data_after_close=True)
+    return parser
+
+
 class GuardedHttpTools(GuardedConnection, HttpToolsProtocol):  # type: ignore[misc]
     """uvicorn's protocol, with the parser's events told to the guard.
 
     Who offers another protocol with a request (Java's own client offers HTTP/2 with its first) is answered as if he had
     not, which RFC 9110, section 7.8, allows. The parser however takes the request's body for the other protocol: so
-    it is told once more where the body ends, without the offer.
+    a new one is told where the body ends, without the offer. The old one reads no further at all where the connection
+    is to end with this request.
     """
 
     _answering: RequestResponseCycle | None = None
@@ -97,5 +107,6 @@ class GuardedHttpTools(GuardedConnection, HttpToolsProtocol):  # type: ignore[mi
         if self._is_offered:
             length = self.unread.body_left
             framing = b"Transfer-Encoding: chunked" if length is None else b"Content-Length: %d" % length
+            self.parser = new_parser(self)
             self.parser.feed_data(b"POST / HTTP/1.1\r\n%b\r\n\r\n" % framing)
             self._is_offered = False

@@ -87,7 +87,7 @@ def token_entries(collector: Collector, doorkeeper: Doorkeeper) -> Iterator[Entr
     reports = [
         Operation(
             path=f"/api/v1/reports/{name}", summary=entry.answers, tag="reports", parameters=entry.parameters,
-            answer=entry.result,
+            answer=entry.result, pages=(400, 401, 403, 429, 503),
         )
         for name, entry in REPORTS.items()
     ]  # fmt: skip
@@ -107,8 +107,8 @@ def page_entries(collector: Collector, doorkeeper: Doorkeeper) -> Iterator[Entry
     """Yield the pages of whoever is signed in, and how one gets there."""
     first = Operation(path="/", summary="The first page", tag="pages", media_type="text/html", pages=(303, 403, 429))
     show = Operation(
-        path="/sign-in", summary="The page to sign in at", tag="pages", media_type="text/html", pages=(403, 429)
-    )
+        path="/sign-in", summary="The page to sign in at", tag="pages", media_type="text/html", pages=(303, 403, 429),
+    )  # fmt: skip
     begin = Operation(
         path="/sign-in", summary="Begin a session with a one-time link or the password", tag="pages",
         request=(SignInBody,), request_types=("application/json", FORM), answer=SignedIn,

@@ -159,9 +159,16 @@ def start_log(log_format: LogFormat, stream: TextIO | None = None) -> logging.Ha
     logging.basicConfig(handlers=[handler], level=logging.INFO, force=True)
     logging.captureWarnings(True)
     # It tells of every start and stop; of what goes wrong there it warns.
-    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
+    uvicorns = logging.getLogger("uvicorn.error")
+    uvicorns.setLevel(logging.WARNING)
+    uvicorns.addFilter(is_news)
     threading.excepthook = log_thread_end
     return handler
+
+
+def is_news(record: logging.LogRecord) -> bool:
+    """True for all but what is told in other words: by whom it came, and not without end (`refusal_log`)."""
+    return record.msg != "Invalid HTTP request received."
 
 
 def log_thread_end(ended: threading.ExceptHookArgs) -> None:

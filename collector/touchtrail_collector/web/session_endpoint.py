@@ -19,7 +19,7 @@ from ..services.sessions import Session
 from .access import Doorkeeper
 from .body import read_body
 from .error_page import error_page, wants_page
-from .errors import HttpError, bad_body, wrong_csrf_token
+from .errors import HttpError, bad_body, form_too_large, wrong_csrf_token
 from .headers import SECURITY_HEADERS, header
 from .pages import Reader, page
 from .session_cookie import SAFE_METHODS
@@ -92,7 +92,7 @@ def reads_pages(scope: Scope) -> bool:
 
 async def read_form(request: Request) -> Form:
     """Return a form's fields; of several of one name the last. Raises: HttpError 400, 413."""
-    body = await read_body(request.receive, FORM_BYTES, request.scope["headers"])
+    body = await read_body(request.receive, FORM_BYTES, request.scope["headers"], form_too_large)
     try:
         return dict(parse_qsl(body.decode("latin-1"), keep_blank_values=True, max_num_fields=MOST_FIELDS))
     except ValueError:

@@ -26,6 +26,7 @@ from .errors import (
     HttpError,
     bad_body,
     cross_site,
+    form_too_large,
     insecure_connection,
     too_many_attempts,
     unknown_link,
@@ -33,7 +34,7 @@ from .errors import (
 )
 from .limits import TokenBuckets, sender_of
 from .pages import Reader, page
-from .session_cookie import is_confidential, is_same_origin, read_cookie, write_cookie
+from .session_cookie import is_confidential, is_foreign_fetch, is_same_origin, read_cookie, write_cookie
 from .session_endpoint import FORM_BYTES, Form, is_form, read_form, sealed
 
 ADDRESS_BURST: Final = 5
@@ -120,15 +121,22 @@ class SignInEndpoint:
         await sealed(answer)(scope, receive, send)
 
     def _show(self, request: Request) -> Response:
-        """Return the page that says how to sign in, or the button of a link."""
+        """Return the page that says how to sign in, or the button of a link; who is signed in goes on from there."""
         reader = Reader(request)
         link = request.query_params.get("token", "")
+        if self._is_signed_in(request.scope):
+            return RedirectResponse(reader.address("/"), 303)
         if not is_confidential(request.scope):
             return self._page(reader, 403, wrong=reader.words.insecure, is_confidential=False)
         if link and not self._sessions.is_open(link):
             return self._page(reader, wrong=reader.words.link_has_ended)
         said = reader.words.signed_out if "signed-out" in request.query_params else ""
         return self._page(reader, link=link, said=said, keeps=f"token={quote(link, safe='')}&" if link else "")
+
+    def _is_signed_in(self, scope: Scope) -> bool:
+        """True for who has a session; pages of other origins learn nothing of it, nor keep it alive."""
+        token = None if is_foreign_fetch(scope) else read_cookie(scope)
+        return token is not None and self._sessions.find(token) is not None
 
     def _page(self, reader: Reader, status: int = 200, *, keeps: str = "", **values: object) -> Response:
         given = {"wrong": "", "said": "", "link": "", "is_confidential": True, "has_password": self._password.is_set}
@@ -194,7 +202,7 @@ class SignInEndpoint:
 
 async def read_json(request: Request) -> SignInBody:
     """Return what lets in. Raises: HttpError 400, 413."""
-    body = await read_body(request.receive, FORM_BYTES, request.scope["headers"])
+    body = await read_body(request.receive, FORM_BYTES, request.scope["headers"], form_too_large)
     try:
         given = msgspec.json.decode(body, type=SignInBody)
     except DECODE_ERRORS:  # whose message could hold what was sent

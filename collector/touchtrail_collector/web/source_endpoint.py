@@ -105,13 +105,13 @@ class SourceEndpoint(IngestEndpoint):
             self._doorkeeper.check_stranger(scope)
         limit = min(STRANGER_BODY_BYTES, self._gate.collector.settings.server.body_limit_bytes)
         try:
-            body = await read_body(receive, limit, headers)
+            body = await read_body(receive, limit, headers, stranger_body_too_large)
             if body:  # again: many may have come in at the same time
                 self._doorkeeper.check_stranger(scope)
-            return decompress(body, header_list(headers, b"content-encoding"), limit)
-        except HttpError as error:
+            return decompress(body, header_list(headers, b"content-encoding"), limit, stranger_body_too_large)
+        except HttpError:
             self._doorkeeper.note_stranger(scope)
-            raise stranger_body_too_large(limit) if error.status == 413 else error from None
+            raise
 
     def _open(
         self, scope: Scope, request: SourceRequest, early: KeyOwner | None
@@ -189,7 +189,7 @@ def plugin_failed(
         code="plugin_failed",
         field=None,
         message=clean.scrub_text(str(error)),
-        body=clean.scrub_reject(request.body[:QUARANTINE_BODY_BYTES]) if may_be_kept else None,
+        body=clean.scrub_cut(request.body, QUARANTINE_BODY_BYTES) if may_be_kept else None,
         reader=reader,
     )
     return Prepared([], [row], [])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import re
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, BinaryIO, TypeVar
@@ -18,6 +19,8 @@ T = TypeVar("T")
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+# All but tabs and ends of lines, which are a part of CSV; of Unicode, what turns text round. Source: Unicode TR 36.
+_CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]|\r(?!\n)")
 
 
 class CsvOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,7 +60,8 @@ def write(dataset: Dataset, file: BinaryIO, options: dict[str, str]) -> int:
 
     Times are ISO 8601 in UTC, money has the decimals of the row's ``currency``, a missing value is an empty
     cell. Text that a spreadsheet would run as a formula (it begins with = + - @, TAB or CR) gets an apostrophe
-    in front; numbers of numeric columns do not, so that they stay numbers.
+    in front; numbers of numeric columns do not, so that they stay numbers. Control characters, which a terminal would
+    obey, are written as JSON does (`\\u001b`): JSON in a cell stays the same JSON.
 
     Raises:
         ValueError: an option is wrong, or there is money and no ``currency`` column.
@@ -117,7 +121,12 @@ def _text(value: Any) -> str:
     if value is None:
         return ""
     text = value if isinstance(value, str) else str(value)
-    return "'" + text if text.startswith(_FORMULA_STARTS) else text
+    shown = text if text.isprintable() else _CONTROL.sub(_escape, text)
+    return "'" + shown if text.startswith(_FORMULA_STARTS) else shown
+
+
+def _escape(match: re.Match[str]) -> str:
+    return f"\\u{ord(match[0]):04x}"
 
 
 def _integer(value: Any) -> str:

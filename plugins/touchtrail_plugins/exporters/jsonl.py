@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Any, BinaryIO
 
@@ -11,13 +12,16 @@ from touchtrail.money import Money
 from touchtrail_collector.api import Dataset, Exporter, hookimpl
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+# What JSON need not escape and a terminal obeys: DEL, C1, and what turns text round. Source: Unicode TR 36.
+_CONTROL = re.compile("[\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
 def write(dataset: Dataset, file: BinaryIO, options: dict[str, str]) -> int:
     """Write the dataset and return how many rows it had.
 
     Members stand in the order of the columns. Times are ISO 8601 in UTC; money is a string with the decimals of
-    the row's ``currency``, because JSON readers take numbers for floats; a missing value is null.
+    the row's ``currency``, because JSON readers take numbers for floats; a missing value is null. Control characters
+    are escaped, which changes nothing for readers of JSON.
 
     Raises:
         ValueError: an option was given, or there is money and no ``currency`` column.
@@ -38,9 +42,15 @@ def write(dataset: Dataset, file: BinaryIO, options: dict[str, str]) -> int:
         values = list(row)
         for place, kind in written_otherwise:
             values[place] = _JSON_FORMATS[kind](row[place], None if currency is None else row[currency])
-        file.write(encoder.encode(dict(zip(names, values, strict=True))) + b"\n")
+        file.write(_harmless(encoder.encode(dict(zip(names, values, strict=True)))) + b"\n")
         rows += 1
     return rows
+
+
+def _harmless(line: bytes) -> bytes:
+    if line.isascii() and b"\x7f" not in line:
+        return line
+    return _CONTROL.sub(lambda match: f"\\u{ord(match[0]):04x}", line.decode()).encode()
 
 
 def _text(value: Any, currency: Any) -> Any:

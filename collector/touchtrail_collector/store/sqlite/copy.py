@@ -13,7 +13,7 @@ from sqlite_utils import Database
 from ...errors import DatabaseTooNew, StoreError
 from .database import explain
 from .migrations import KNOWN, MIGRATIONS
-from .reader import open_reader
+from .reader import MEND, Unreadable, open_reader
 
 Progress = Callable[[int, int], None]
 
@@ -103,11 +103,11 @@ def describe(connection: sqlite3.Connection, path: Path) -> Contents:
 def checked_reader(path: Path) -> Iterator[sqlite3.Connection]:
     """Give a read-only connection to a file that was found sound and of a known schema.
 
-    Raises: DatabaseMissing, DatabaseTooNew; StoreError that names the damage.
+    Raises: DatabaseMissing, DatabaseTooNew; Unreadable, which names the damage.
     """
     with closing(open_reader(path)) as reader:
         faults = find_faults(reader)
         if faults:
-            raise StoreError(f"{path} is damaged: {'; '.join(faults)}")
+            raise Unreadable(f"{path} is damaged: {'; '.join(faults)}", MEND)
         check_schema(reader)
         yield reader

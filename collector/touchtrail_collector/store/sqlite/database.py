@@ -7,6 +7,8 @@ import json
 import os
 import sqlite3
 import time
+from contextlib import suppress
+from errno import EACCES, EPERM, EROFS
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from sqlite_utils import Database
 from ...errors import DatabaseLocked, DatabaseTooNew, StoreError
 from .migrations import KNOWN, MIGRATIONS
 from .open_files import OpenFiles
-from .own_file import claim_file, own_name
+from .own_file import claim_file, holds_ours, own_name
 from .rejects import QuarantineKeeper
 from .seen import SeenEvents
 from .whole_file import finish_interrupted
@@ -52,7 +54,8 @@ def explain(error: sqlite3.Error) -> str:
         sqlite3.SQLITE_BUSY: "end the other program that writes to it",
         sqlite3.SQLITE_LOCKED: "end the other program that writes to it",
         sqlite3.SQLITE_CORRUPT: "run `touchtrail doctor`, and restore a backup",
-        sqlite3.SQLITE_NOTADB: "is it a touchtrail database?",
+        sqlite3.SQLITE_NOTADB: "name another file with --db; where this one was a database, `touchtrail restore FILE` "
+        "puts a backup in its place",
     }
     return f"{error}; {advice.get(code, 'check the disk and the folder it lies in')}"
 
@@ -72,6 +75,7 @@ class FileLock:
         self.path = self._database.with_name(self._database.name + ".lock")
         self._fd: int | None = None
         self._claim: int | None = None
+        self._is_made = False
 
     def acquire(self, holder: dict[str, Any] | None = None, *, creates: bool = False) -> None:
         """Take the lock, write down who has it, and finish what a killed restore left.
@@ -82,13 +86,10 @@ class FileLock:
         Raises: DatabaseLocked, which says who holds it; StoreError when the file cannot be made, or the database has
             another name.
         """
-        fd = self._open(os.O_RDWR | os.O_CREAT)
-        if not try_lock(fd):
-            os.close(fd)
-            raise DatabaseLocked(self._database, describe_holder(self.read_holder()))
-        self._fd = fd
-        os.fchmod(fd, 0o600)  # it may be there already; the token in it is for this user alone
+        self.take()
+        assert self._fd is not None
         try:
+            os.fchmod(self._fd, 0o600)  # it may be there already; the token in it is for this user alone
             self.write_holder(holder or {})
             finish_interrupted(self._database)
             self._claim = claim_file(self._database, creates=creates)
@@ -96,15 +97,32 @@ class FileLock:
             self.release()
             raise
 
-    def _open(self, flags: int) -> int:
+    def take(self) -> None:
+        """Take the lock alone, for a moment. Raises as `acquire` does."""
+        while self._fd is None:
+            fd, is_made = self._open_or_make()
+            if not try_lock(fd):
+                os.close(fd)
+                raise DatabaseLocked(self._database, describe_holder(self.read_holder()))
+            if is_at(fd, self.path):
+                self._fd, self._is_made = fd, is_made
+            else:
+                os.close(fd)  # who had it before removed the file, and a lock on that one keeps nobody out
+
+    def _open_or_make(self) -> tuple[int, bool]:
+        while True:
+            with suppress(FileExistsError):
+                return self._open(os.O_RDWR | os.O_CREAT | os.O_EXCL, FileExistsError), True
+            with suppress(FileNotFoundError):  # it was there a moment ago
+                return self._open(os.O_RDWR, FileNotFoundError), False
+
+    def _open(self, flags: int, *passing: type[OSError]) -> int:
         try:
             return os.open(self.path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        except FileNotFoundError:
-            raise StoreError(
-                f"there is no folder {self._database.parent}; make it, or name another file with --db"
-            ) from None
+        except passing:
+            raise
         except OSError as error:
-            raise StoreError(f"{self.path} cannot be opened for writing: {error.strerror}") from None
+            raise StoreError(explain_folder(self._database.parent, self.path, error)) from None
 
     def write_holder(self, holder: dict[str, Any]) -> None:
         """Write down who holds the lock; only this user can read it. Raises StoreError where there is no room."""
@@ -141,14 +159,45 @@ class FileLock:
             os.close(fd)
 
     def release(self) -> None:
-        """Give the lock back; the file stays, because deleting it would race with the next holder."""
+        """Give the lock back; its file stays beside a database of ours, and goes from a file that was refused."""
+        self._let_go(removes=self._is_made and not holds_ours(self._database))
+
+    def step_back(self) -> None:
+        """Give the lock back after a moment; its file goes where there was none before."""
+        self._let_go(removes=self._is_made)
+
+    def _let_go(self, *, removes: bool) -> None:
         if self._claim is not None:
             os.close(self._claim)
             self._claim = None
         if self._fd is not None:
             os.ftruncate(self._fd, 0)
+            if removes:
+                self.path.unlink(missing_ok=True)  # before others can have it: see `take`
             os.close(self._fd)
             self._fd = None
+
+
+def explain_folder(folder: Path, path: Path, error: OSError) -> str:
+    """Return why no file can be opened beside a database, and what to do about it."""
+    if isinstance(error, FileNotFoundError) and not folder.is_dir():
+        return f"there is no folder {folder}; make it, or name another file with --db"
+    if isinstance(error, NotADirectoryError):
+        return f"{folder} is no folder; name another file with --db"
+    if isinstance(error, FileNotFoundError):  # of a system that makes up what is in it: /proc
+        return f"no file can be made in the folder {folder}; name one in another folder with --db"
+    text = f"{path} cannot be opened for writing: {error.strerror}"
+    if error.errno in (EACCES, EPERM, EROFS):
+        return f"{text}; run it as the user whom the folder belongs to, or name another file with --db"
+    return text
+
+
+def is_at(fd: int, path: Path) -> bool:
+    """Say whether a name still leads to an open file."""
+    try:
+        return os.path.samestat(os.fstat(fd), os.lstat(path))
+    except OSError:
+        return False
 
 
 def try_lock(fd: int, tries: int = 5) -> bool:

@@ -106,6 +106,20 @@ def is_ours(reader: sqlite3.Connection) -> bool:
     return found.fetchone() is not None
 
 
+def holds_ours(path: Path) -> bool:
+    """Say whether a file is a database of ours; what stands in a log beside it does not count.
+
+    Nothing is made beside it; nobody may write to it meanwhile.
+    """
+    if not path.is_file():
+        return False
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?immutable=1", uri=True)) as reader:
+            return is_ours(reader)
+    except sqlite3.Error:
+        return False
+
+
 def is_nobodys(reader: sqlite3.Connection) -> bool:
     """Say whether a database has no tables yet, at most the empty one that a start of ours makes first of all."""
     (application,) = reader.execute("PRAGMA application_id").fetchone()

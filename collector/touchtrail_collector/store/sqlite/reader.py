@@ -24,6 +24,26 @@ they free is scattered over the process's memory."""
 BEGIN_AND_END = frozenset({"BEGIN", "ROLLBACK"})
 
 
+MEND = (
+    "`touchtrail doctor` says what is wrong, `touchtrail restore FILE` puts a backup in its place; where another file "
+    "was meant, name that one with --db"
+)
+"""What to do about a damaged database."""
+
+
+class Unreadable(StoreError):
+    """A file is no database of ours, or a damaged one.
+
+    Args:
+        fault: what is wrong with which file.
+        advice: what to do where it is the database that was meant; who reads another file says what helps there.
+    """
+
+    def __init__(self, fault: str, advice: str) -> None:
+        self.fault = fault
+        super().__init__(f"{fault}; {advice}")
+
+
 class Reader(sqlite3.Connection):
     """A connection that cannot write; what the layers above hold without knowing SQL."""
 
@@ -91,6 +111,6 @@ def check_is_ours(path: Path) -> None:
     except sqlite3.OperationalError as error:
         raise StoreError(f"{path} cannot be read: {explain(error)}") from None
     except sqlite3.DatabaseError as error:
-        raise StoreError(f"{path} cannot be read as a database: {error}; name another file with --db") from None
+        raise Unreadable(f"{path} cannot be read as a database: {error}", MEND) from None
     if not found:
-        raise StoreError(f"{path} is no touchtrail database; name another file with --db")
+        raise Unreadable(f"{path} is no touchtrail database", "name another file with --db")

@@ -23,6 +23,10 @@ from .reader import open_reader
 from .whole_file import KEPT, companions, put_in_place, sync
 
 
+class OtherDatabase(StoreError):
+    """The current file is another database than the one that was backed up."""
+
+
 def prepare_copy(copy: Path, known: Knowledge | None) -> CarriedOver | None:
     """Bring a copy's schema up to date and carry over what the file it replaces knows; None where that is nothing."""
     with closing(open_writing_connection(copy)) as connection:
@@ -36,7 +40,8 @@ def learn_from(database: Path, copy: Path) -> Knowledge:
 
     The caller holds its lock.
 
-    Raises: StoreUnavailable while somebody reads it; StoreError when it is damaged, or the copy is of another database.
+    Raises: StoreUnavailable while somebody reads it; OtherDatabase when the copy is of another one; StoreError when it
+        is damaged.
     """
     fold_wal(database)
     try:
@@ -46,7 +51,7 @@ def learn_from(database: Path, copy: Path) -> Knowledge:
         raise StoreError(f"{database} cannot be read: {error}") from None
     with closing(open_reader(copy)) as reader:
         if read_secret(reader) != known.secret:
-            raise StoreError(f"{database} is another database than the one that was backed up")
+            raise OtherDatabase(f"{database} is another database than the one that was backed up")
     return known
 
 

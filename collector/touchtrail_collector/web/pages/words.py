@@ -16,7 +16,10 @@ class ReportWords(NamedTuple):
 
 
 class ErrorWords(NamedTuple):
-    """What happened, and what to do; in ``text``, `{}` stands for the seconds to wait."""
+    """What happened, and what to do.
+
+    In ``text``, `{}` stands for the seconds to wait, `{message}` for what programs are told, in English.
+    """
 
     title: str
     text: str
@@ -60,7 +63,7 @@ ENGLISH: Final = Words(
     language="English",
     sign_in="Sign in",
     link_is_good="This link lets you in once.",
-    link_has_ended="This link has been used or is older than 15 minutes.",
+    link_has_ended="This link is not known here (used, older than 15 minutes, or from before a restart).",
     password="Password",  # noqa: S106 - the word itself
     wrong_password="That is not the password.",  # noqa: S106 - a sentence
     too_many_attempts="Too many attempts. Try again in {} seconds.",
@@ -85,6 +88,12 @@ ENGLISH: Final = Words(
             "The request came from another page", "Nothing was changed. Open touchtrail itself and do it there."
         ),
         "not_found": ErrorWords("There is nothing here", "Check the address, or begin at the first page."),
+        "unknown_report": ErrorWords("There is no such report", "The first page links all there are."),
+        "unknown_token": ErrorWords("You are not signed in", "Sign in on the first page, then open the report again."),
+        "invalid_parameter": ErrorWords(
+            "This report cannot be made like that", "What the address asks for does not fit: {message}"
+        ),
+        "busy": ErrorWords("Other reports are being made", "Open the page again in {} seconds."),
         "method_not_allowed": ErrorWords(
             "This address cannot be opened", "It takes what a button sends. Begin at the first page."
         ),
@@ -122,7 +131,7 @@ GERMAN: Final = Words(
     language="Deutsch",
     sign_in="Anmelden",
     link_is_good="Dieser Link meldet Sie einmal an.",
-    link_has_ended="Dieser Link ist benutzt oder älter als 15 Minuten.",
+    link_has_ended="Dieser Link ist hier nicht bekannt (benutzt, älter als 15 Minuten oder von vor einem Neustart).",
     password="Passwort",  # noqa: S106 - the word itself
     wrong_password="Das ist nicht das Passwort.",  # noqa: S106 - a sentence
     too_many_attempts="Zu viele Versuche. Versuchen Sie es in {} Sekunden noch einmal.",
@@ -150,6 +159,17 @@ GERMAN: Final = Words(
             "Es wurde nichts geändert. Öffnen Sie touchtrail selbst und wiederholen Sie es dort.",
         ),
         "not_found": ErrorWords("Hier ist nichts", "Prüfen Sie die Adresse oder beginnen Sie auf der ersten Seite."),
+        "unknown_report": ErrorWords("Diesen Bericht gibt es nicht", "Die erste Seite führt zu allen, die es gibt."),
+        "unknown_token": ErrorWords(
+            "Sie sind nicht angemeldet",
+            "Melden Sie sich auf der ersten Seite an und öffnen Sie den Bericht dann erneut.",
+        ),
+        "invalid_parameter": ErrorWords(
+            "So lässt sich der Bericht nicht erstellen", "Was die Adresse verlangt, passt nicht: {message}"
+        ),
+        "busy": ErrorWords(
+            "Es werden gerade andere Berichte erstellt", "Öffnen Sie die Seite in {} Sekunden noch einmal."
+        ),
         "method_not_allowed": ErrorWords(
             "Diese Adresse lässt sich nicht öffnen",
             "Sie nimmt, was eine Schaltfläche sendet. Beginnen Sie auf der ersten Seite.",
@@ -189,9 +209,7 @@ GERMAN: Final = Words(
         "channels": ReportWords("Kanäle", "Was bringt jeder Kanal, und wie fühlen sich die Leute dort?"),
         "journeys": ReportWords("Kundenreisen", "Wie war der ganze Weg einer Person, und welcher ist sehenswert?"),
         "paths": ReportWords("Pfade", "Über welche Kanäle, in welcher Folge, kommen Leute zu einer Bestellung?"),
-        "orders": ReportWords(
-            "Bestellungen", "Was wurde bestellt, was davon blieb, wo widersprechen sich die Quellen?"
-        ),
+        "orders": ReportWords("Bestellungen", "Was wurde bestellt, was davon blieb, wo widersprechen sich die Sender?"),
         "data-quality": ReportWords(
             "Datenqualität", "Was könnte die anderen Zahlen verfälschen, und was ist dagegen zu tun?"
         ),

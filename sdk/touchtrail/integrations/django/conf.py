@@ -14,7 +14,7 @@ from django.utils.module_loading import import_string
 
 from touchtrail.context import Consent
 from touchtrail.errors import OptionsError
-from touchtrail.options import ADDRESS, Options, assemble, read_variables
+from touchtrail.options import ADDRESS, Options, assemble, read_variables, unknown_option
 
 from ..visit import HttpRequest, WebOptions
 
@@ -37,6 +37,9 @@ class DjangoOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             renders nothing.
         browser_url: the collector's address as browsers reach it; empty = ``url``.
         capture: nothing is sent; ``client()`` is a ``touchtrail.testing.CapturingClient``. For a test's settings.
+
+    Raises:
+        OptionsError: values that cannot work, all of them named.
     """
 
     customer_id: Callable[[Any], object] | None = None
@@ -47,6 +50,14 @@ class DjangoOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     browser_key: str = ""
     browser_url: str = ""
     capture: bool = False
+
+    def __post_init__(self) -> None:
+        flags = ("recognise_users", "track_sign_in", "track_sign_out", "capture")
+        problems = [f"{name}: must be True or False" for name in flags if not isinstance(getattr(self, name), bool)]
+        texts = ("browser_key", "browser_url")
+        problems += [f"{name}: must be text" for name in texts if not isinstance(getattr(self, name), str)]
+        if problems:
+            raise OptionsError(problems)
 
 
 class Configuration(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,7 +86,8 @@ def read_configuration(values: object, *, needs_address: bool = True) -> Configu
     if not isinstance(values, Mapping) or not all(isinstance(name, str) for name in values):
         raise OptionsError(["TOUCHTRAIL: must be a dict of option names to values"])
     shares = {kind: {name: values[name] for name in values if name in kind.__struct_fields__} for kind in KINDS}
-    problems = [f"{name}: no such option" for name in values if not any(name in share for share in shares.values())]
+    names = [name for kind in KINDS for name in kind.__struct_fields__]
+    problems = [unknown_option(name, names) for name in values if name not in names]
     own = _read_own(shares[DjangoOptions], problems)
     web = _read_plain(WebOptions, shares[WebOptions], problems)
     needs_address = needs_address and values.get("capture") is not True
@@ -122,16 +134,27 @@ def _function(value: object) -> Callable[..., Any] | None:
 
 
 def _read_plain(kind: type[Kind], share: dict[str, Any], problems: list[str]) -> Kind | None:
-    """Return the struct; a list or set does for a tuple, as people write them in settings."""
+    """Return the struct; a list or set does for a tuple, as people write them in settings.
+
+    The struct itself says what is wrong with its values, in the words of every framework.
+    """
     known: dict[str, Any] = {}
+    misfits = []
     for field in msgspec.structs.fields(kind):
         if field.name in share:
             try:
                 known[field.name] = msgspec.convert(share[field.name], field.type)
             except msgspec.ValidationError as error:
-                problems.append(f"{field.name}: {error}")
+                known[field.name] = share[field.name]
+                misfits.append((field.name, error))
+    found: list[str] = []
+    options = None
     try:
-        return kind(**known)
+        options = kind(**known)
     except OptionsError as error:
-        problems += error.problems
-        return None
+        found += error.problems
+    # A type that the struct does not look at itself.
+    said = {problem.partition(":")[0] for problem in found}
+    found += [f"{name}: {error}" for name, error in misfits if name not in said]
+    problems += found
+    return None if found else options
