@@ -121,6 +121,14 @@ def stored(db: Path) -> list[str]:
         return [event_id for (event_id,) in reader.execute("SELECT event_id FROM events")]
 
 
+@pytest.fixture(autouse=True)
+def heeds_hang_ups() -> Iterator[None]:
+    """Let collectors heed a hang-up although these tests may be run by ``nohup``."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
 SIGNALS = {
     "SIGTERM": [signal.SIGTERM], "SIGINT": [signal.SIGINT], "SIGHUP": [signal.SIGHUP],
     "SIGTERM twice": [signal.SIGTERM, signal.SIGTERM], "Ctrl-C, then SIGTERM": [signal.SIGINT, signal.SIGTERM],
