@@ -19,6 +19,8 @@ from touchtrail import Client, EventRefusedError, TransportError, events
 from touchtrail._outbox import DiskOutbox, Limits, MemoryOutbox
 from touchtrail._outbox.base import REPORT
 from touchtrail._worker import Sender, Tally
+from touchtrail._worker.losses import loss_report
+from touchtrail._worker.tally import Losses
 from touchtrail.testing import Reply, ScriptedTransport
 
 
@@ -56,6 +58,13 @@ def test_a_report_has_no_person_and_says_what_was_lost_why_when_and_by_whom() ->
     assert (report.outcome, report.reason, report.events) == ("refused", "no_person", 3)
     assert (report.since, report.until) == ("2027-01-15T08:00:00.000Z", "2027-01-15T08:00:20.000Z")
     assert (report.sender or "").startswith("touchtrail-python/")
+
+
+def test_a_report_from_a_machine_whose_clock_shows_no_possible_time_leaves_the_time_to_the_collector() -> None:
+    losses = Losses(outcome="dropped", reason="too_old", events=3, since_s=0.0, until_s=60.0)
+    event = msgspec.json.decode(loss_report(losses, "touchtrail-python/1"))
+    assert "occurred_at" not in event
+    assert event["properties"]["events"] == 3
 
 
 def test_a_reason_is_told_at_once_then_once_a_minute_and_nothing_is_told_twice() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from touchtrail._envelope import Envelope, encode, new_event_id, rfc3339
+from touchtrail._envelope import Envelope, encode, new_event_id, now_text, rfc3339
 from touchtrail._limits import ID_LENGTH
 from touchtrail.events import EventsLost
 
@@ -17,14 +17,15 @@ def loss_report(losses: Losses, sender: str) -> bytes:
     Args:
         sender: name and version of this client.
     """
-    until = rfc3339(int(losses.until_s * 1000))
     lost = EventsLost(
         outcome=losses.outcome,
         reason=losses.reason[:ID_LENGTH],
         events=losses.events,
         since=rfc3339(int(losses.since_s * 1000)),
-        until=until,
+        until=rfc3339(int(losses.until_s * 1000)),
         sender=sender,
     )
-    envelope = Envelope(event_id=new_event_id(), name=lost.spec.name, occurred_at=until, properties=lost)
+    # Without a time where the machine's clock shows none that an event can have: the collector gives it one.
+    happened = now_text(losses.until_s)
+    envelope = Envelope(event_id=new_event_id(), name=lost.spec.name, occurred_at=happened, properties=lost)
     return encode(envelope, _MAX_BYTES)
