@@ -89,6 +89,8 @@ def _was_given(frame: FrameType, interrupted: FrameType) -> bool:
     code, held = frame.f_code, frame.f_locals
     given = [held.get(name) for name in code.co_varnames[: code.co_argcount]]
     if code.co_flags & _TAKES_MORE:
-        given += held.get(code.co_varnames[code.co_argcount + code.co_kwonlyargcount], ())
+        more = held.get(code.co_varnames[code.co_argcount + code.co_kwonlyargcount])
+        # The name may stand for anything by now: to go through that would run code of the shop's.
+        given += more if type(more) is tuple else ()
     # In this order, and no ``isinstance``: that would ask values of the shop's what they are.
     return any(value is interrupted and issubclass(type(number), int) for number, value in pairwise(given))

@@ -246,6 +246,25 @@ class Curious:
         raise KeyError
 
 
+class Endless:
+    """A value that fails in a function whose gathered arguments became something that has no end."""
+
+    def __index__(self) -> int:
+        return self.fail(1, 2)
+
+    __str__ = __repr__ = __float__ = __index__  # type: ignore[assignment]
+
+    def fail(self, *given: object) -> int:
+        given = iter(int, 1)  # type: ignore[assignment]
+        raise KeyError(given)
+
+
+def test_a_value_whose_arguments_became_something_else_is_refused_without_looking_at_that(tmp_path: Path) -> None:
+    with still(ScriptedTransport(), tmp_path) as (client, _):
+        assert not client.track("clicked", anonymous_id="a", properties={"x": Endless()})
+        assert sum(client.health().refused.values()) == 1
+
+
 def test_a_value_that_gives_its_frame_away_is_refused_as_any_other(tmp_path: Path) -> None:
     with still(ScriptedTransport(), tmp_path) as (client, _):
         given: Any = {"x": Curious()}

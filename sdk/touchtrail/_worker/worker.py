@@ -158,7 +158,7 @@ class Worker:
             while wait_s == 0.0 and not self._is_stopping:
                 self._announce(0)
                 wait_s = self._step_gently()
-        # The one place that catches everything: a bug here must not end delivery for the rest of the process.
+        # As in ``_tend``, everything is caught: a bug here must not end delivery for the rest of the process.
         except Exception as problem:  # noqa: BLE001
             wait_s = self._sender.fail("retrying", f"delivery failed unexpectedly ({type(problem).__name__})")
         self._announce(asked)
@@ -177,7 +177,6 @@ class Worker:
         return wait_s
 
     def _tend(self, *, at_once: bool = False) -> None:
-        # As in ``_round``: no bug in here may end delivery.
         try:
             self._look_after(at_once)
         except Exception as problem:  # noqa: BLE001
