@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
@@ -38,6 +39,7 @@ _LIMITS: Final[dict[str, tuple[float, float]]] = {
     "close_timeout_s": (0, 3_600),
 }
 """Smallest and largest value of each number."""
+_TEMPORARY: Final = "touchtrail-"
 _NAME_BYTES: Final = 255
 _DEEPEST_FOLDER: Final = 255
 _PATH_BYTES: Final = 4_000
@@ -166,6 +168,10 @@ def whole_spool_dir(options: Options) -> str:
         raise OptionsError(["spool_dir: the current folder is gone; give an absolute path"]) from None
     if problems := _folder_problems(folder):
         raise OptionsError(problems)
+    own = os.path.dirname(folder)
+    is_temporary = options.spool_dir is None and os.path.basename(own).startswith(_TEMPORARY)
+    if is_temporary and _is_somebody_elses(own):
+        raise OptionsError([f"spool_dir: there is no home, and {own} is not this user's own; give a folder"])
     return folder
 
 
@@ -173,7 +179,7 @@ def _temporary_spool_dir() -> str:
     from tempfile import gettempdir
 
     user = os.geteuid() if hasattr(os, "geteuid") else "user"
-    return os.path.join(gettempdir(), f"touchtrail-{user}", "spool")
+    return os.path.join(gettempdir(), f"{_TEMPORARY}{user}", "spool")
 
 
 def assemble(values: Mapping[str, Any], problems: Iterable[str] = (), *, needs: Iterable[str] = ()) -> Options:
@@ -271,6 +277,15 @@ def _number_problems(options: Options) -> list[str]:
             if isinstance(value, bool) or not isinstance(value, kinds) or not least <= value <= most:
                 problems.append(f"{name}: must be between {least:g} and {most:g}")
     return problems
+
+
+def _is_somebody_elses(path: str) -> bool:
+    """Say whether there is anything but a folder of this user's: everybody may make things in the temporary folder."""
+    try:
+        facts = os.lstat(path)
+    except FileNotFoundError:
+        return False
+    return not stat.S_ISDIR(facts.st_mode) or (hasattr(os, "geteuid") and facts.st_uid != os.geteuid())
 
 
 def _folder_problems(folder: object) -> list[str]:

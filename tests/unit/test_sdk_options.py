@@ -232,6 +232,18 @@ def test_a_user_without_a_home_gets_a_folder_below_the_temporary_one() -> None:
     assert done.stdout.strip() == f"54321 {os.path.join(tempfile.gettempdir(), 'touchtrail-54321', 'spool')}"
 
 
+def test_a_folder_that_somebody_else_put_in_place_of_the_homeless_users_is_not_used(tmp_path: Path) -> None:
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / f"touchtrail-{os.geteuid()}").symlink_to(tmp_path / "theirs")
+    code = "from touchtrail import Client; Client('http://127.0.0.1:1', key='k')"
+    variables = os.environ | {"HOME": "~", "TMPDIR": str(tmp_path)}
+    variables.pop("XDG_STATE_HOME", None)
+    done = subprocess.run([sys.executable, "-c", code], env=variables, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "OptionsError: spool_dir: there is no home, and" in done.stderr
+    assert list((tmp_path / "theirs").iterdir()) == []
+
+
 def test_a_home_that_is_no_whole_path_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("XDG_STATE_HOME", raising=False)
     monkeypatch.setenv("HOME", "~")
